@@ -1,0 +1,210 @@
+/**
+ * Text to message and back. A bad frame is a value, not an exception: it says which field was wrong and what was expected, and keeps
+ * what could be read, so that the sender can be answered and its sequence counted.
+ *
+ * A frame goes `JSON.parse` -> {@link Dialect.normalize} -> the schema of its `type`, looked up once. The schemas' parsers are compiled
+ * where the platform lets us generate code, and interpreted elsewhere.
+ *
+ * @since 0.1.0
+ */
+import { Result, Schema, SchemaIssue, SchemaParser } from "effect"
+import { SchemaJITCompiler } from "effect/schema"
+import * as ArcpError from "./ArcpError.ts"
+import * as Dialect from "./Dialect.ts"
+import type * as Ids from "./Ids.ts"
+import * as JobEvent from "./JobEvent.ts"
+import * as Message from "./Message.ts"
+import * as Version from "./Version.ts"
+
+/**
+ * A frame that could not be understood, with whatever of it could.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BadFrame {
+  readonly error: ArcpError.InvalidRequest
+  readonly id?: string
+  readonly type?: string
+  readonly job_id?: string
+  /** Its place in the sequence, which it takes all the same. */
+  readonly event_seq?: number
+  /** The sender marked it as one that may be passed over. */
+  readonly ignorable: boolean
+}
+
+/**
+ * Reads one frame.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Decode<A> = (text: string) => Result.Result<A, BadFrame>
+
+const issues = SchemaIssue.makeFormatterStandardSchemaV1()
+
+/**
+ * The first thing that a schema found wrong: where, as `payload.lease_request`, and what it had expected. Never quotes the value.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const describe = (issue: SchemaIssue.Issue): { readonly field: string; readonly problem: string } => {
+  const first = issues(issue).issues[0]
+  const path = (first?.path ?? []).map((key) => String(typeof key === "object" ? key.key : key))
+  const field = path.reduce((text, key) => text + (/^\d+$/.test(key) ? `[${key}]` : text === "" ? key : `.${key}`), "")
+  return { field: field.slice(0, 200), problem: (first?.message ?? "Invalid").slice(0, 300) }
+}
+
+type Parser = (input: unknown) => Result.Result<unknown, SchemaIssue.Issue>
+
+const parser = (schema: Schema.Codec<unknown, unknown>): Parser => {
+  SchemaJITCompiler.enable(schema.ast)
+  return SchemaParser.decodeUnknownResult(schema)
+}
+
+const bodyParsers: ReadonlyMap<string, Parser> = new Map(
+  Object.entries(JobEvent.bodies).map(([kind, schema]) => [kind, parser(schema)])
+)
+
+const invalid = (message: string, details?: { readonly [key: string]: string }) =>
+  new ArcpError.InvalidRequest(details === undefined ? { message } : { message, details })
+
+const string = (value: unknown) => (typeof value === "string" ? value.slice(0, 256) : undefined)
+
+const bad = (frame: { readonly [member: string]: unknown }, error: ArcpError.InvalidRequest): BadFrame => {
+  const id = string(frame["id"])
+  const type = string(frame["type"])
+  const job_id = string(frame["job_id"])
+  const event_seq = frame["event_seq"]
+  return {
+    error,
+    ignorable: Dialect.isIgnorable(frame),
+    ...(id === undefined ? undefined : { id }),
+    ...(type === undefined ? undefined : { type }),
+    ...(job_id === undefined ? undefined : { job_id }),
+    ...(typeof event_seq === "number" && Number.isSafeInteger(event_seq) ? { event_seq } : undefined)
+  }
+}
+
+const make = <A>(schemas: { readonly [type: string]: Schema.Codec<unknown, unknown> }): Decode<A> => {
+  const parsers: ReadonlyMap<string, Parser> = new Map(
+    Object.entries(schemas).map(([type, schema]) => [type, parser(schema)])
+  )
+  const decode = (frame: { [member: string]: unknown }): Result.Result<A, BadFrame> => {
+    Dialect.normalize(frame)
+    const type = frame["type"]
+    if (typeof type !== "string") return Result.fail(bad(frame, invalid("type: expected a string", { field: "type" })))
+    if (frame["arcp"] !== Version.version) {
+      return Result.fail(bad(frame, invalid(`arcp: expected version ${Version.version}`, { field: "arcp" })))
+    }
+    const parse = parsers.get(type)
+    if (parse === undefined) {
+      const shown = type.slice(0, 128)
+      return Result.fail(bad(frame, invalid(`type: ${JSON.stringify(shown)} is not a message`, { type: shown })))
+    }
+    const parsed = parse(frame)
+    if (Result.isFailure(parsed)) {
+      const { field, problem } = describe(parsed.failure)
+      return Result.fail(bad(frame, invalid(`${field}: ${problem}`, { field, type })))
+    }
+    if (type !== "job.event") return Result.succeed(parsed.success as A)
+    return body(frame, parsed.success as Message.FromRuntime & { readonly type: "job.event" }) as Result.Result<A, BadFrame>
+  }
+  return (text) => {
+    let frame: unknown
+    try {
+      frame = JSON.parse(text)
+      if (typeof frame === "object" && frame !== null && !Array.isArray(frame)) {
+        return decode(frame as { [member: string]: unknown })
+      }
+    } catch (cause) {
+      // A frame nested so deeply that a parser runs out of stack is as bad as one that is no JSON.
+      return Result.fail(bad({}, invalid(cause instanceof RangeError ? "frame: nested too deeply" : "frame: not JSON")))
+    }
+    return Result.fail(bad({}, invalid("frame: expected a JSON object")))
+  }
+}
+
+/** `body` belongs to `kind`, which the envelope's schema cannot say; bodies of unknown kinds stay as they are. */
+const body = (
+  frame: { readonly [member: string]: unknown },
+  event: Message.FromRuntime & { readonly type: "job.event" }
+): Result.Result<Message.FromRuntime, BadFrame> => {
+  const parse = bodyParsers.get(event.payload.kind)
+  if (parse === undefined) return Result.succeed(event)
+  const parsed = parse(event.payload.body)
+  if (Result.isSuccess(parsed)) {
+    return Result.succeed({
+      ...event,
+      payload: { ...event.payload, body: parsed.success as JobEvent.JobEvent["body"] }
+    })
+  }
+  const { field, problem } = describe(parsed.failure)
+  const path = field === "" ? "payload.body" : `payload.body.${field}`
+  return Result.fail(bad(frame, invalid(`${path}: ${problem}`, { field: path, kind: event.payload.kind })))
+}
+
+/**
+ * Reads what a client says.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decodeFromClient: Decode<Message.FromClient> = make(Message.fromClient)
+
+/**
+ * Reads what a runtime says.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decodeFromRuntime: Decode<Message.FromRuntime> = make(Message.fromRuntime)
+
+/** The messages that hold secrets and so have something to encode; all others are what they look like. */
+const encoders: { readonly [type: string]: (message: never) => unknown } = Object.fromEntries(
+  Object.entries({ ...Message.fromClient, ...Message.fromRuntime })
+    .filter(([type]) =>
+      ["session.hello", "session.resume", "session.welcome", "job.accepted", "job.subscribed"].includes(type)
+    )
+    .map(([type, schema]) => [type, Schema.encodeUnknownSync(schema as Schema.Codec<unknown, unknown>)])
+)
+
+/**
+ * Writes one frame. Secrets leave their `Redacted` here and nowhere else.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (message: Message.FromClient | Message.FromRuntime): string => {
+  const encoder = encoders[message.type]
+  return JSON.stringify(encoder === undefined ? message : encoder(message as never))
+}
+
+/**
+ * The part of a frame with a place in a sequence that is the same for each session that follows the job: all but the head. It is made
+ * once, when the entry is journalled, and shared.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encodeTail = (frame: {
+  readonly job_id: Ids.JobId
+  readonly trace_id: Ids.TraceId
+  readonly job_seq: number
+  /** The payload, already JSON text. */
+  readonly payload: string
+}): string =>
+  `,"job_id":${JSON.stringify(frame.job_id)},"trace_id":"${frame.trace_id}","job_seq":${frame.job_seq},"payload":${frame.payload}}`
+
+/**
+ * The head that turns such a tail into the frame of one session.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encodeHead = (session: Ids.SessionId) => {
+  const member = `","session_id":${JSON.stringify(session)},"type":"`
+  return (type: string, id: Ids.MessageId, event_seq: number): string =>
+    `{"arcp":"${Version.version}","id":"${id}${member}${type}","event_seq":${event_seq}`
+}

@@ -1,0 +1,138 @@
+/**
+ * Identifiers as they travel: branded strings, opaque to whoever did not mint them (§5, §6.2).
+ *
+ * We mint a prefix and a ULID (`job_01JABC...`), so ids sort by age and say what they name. Peers mint other forms, hence
+ * decoding takes any string of 1 to 256 characters.
+ *
+ * @since 0.1.0
+ */
+import { Effect, Schema } from "effect"
+import { SecureRandom } from "effect/crypto"
+
+const opaque = Schema.String.check(Schema.isBetweenLength(1, 256))
+
+/**
+ * Identifies one envelope, and is what `request_id` points at (§5).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const MessageId = opaque.pipe(Schema.brand("MessageId"))
+export type MessageId = typeof MessageId.Type
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const SessionId = opaque.pipe(Schema.brand("SessionId"))
+export type SessionId = typeof SessionId.Type
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const JobId = opaque.pipe(Schema.brand("JobId"))
+export type JobId = typeof JobId.Type
+
+/**
+ * Names one streamed result (§8.4).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ResultId = opaque.pipe(Schema.brand("ResultId"))
+export type ResultId = typeof ResultId.Type
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export const CredentialId = opaque.pipe(Schema.brand("CredentialId"))
+export type CredentialId = typeof CredentialId.Type
+
+/**
+ * A W3C trace id: 32 lower-case hexadecimal digits, not all zero (§11).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const TraceId = Schema.String.check(Schema.isPattern(/^(?!0{32})[0-9a-f]{32}$/)).pipe(Schema.brand("TraceId"))
+export type TraceId = typeof TraceId.Type
+
+const ulid = <A>(prefix: string, brand: (text: string) => A): Effect.Effect<A, never, SecureRandom.SecureRandom> =>
+  SecureRandom.SecureRandom.use((random) => Effect.map(random.ulid, (text) => brand(prefix + text)))
+
+const trust = <A extends string>(text: string) => text as A
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeMessageId = ulid("msg_", trust<MessageId>)
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeSessionId = ulid("sess_", trust<SessionId>)
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeJobId = ulid("job_", trust<JobId>)
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeResultId = ulid("res_", trust<ResultId>)
+
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeCredentialId = ulid("cred_", trust<CredentialId>)
+
+/**
+ * A fresh trace id, for a submit that came without one (§11).
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeTraceId: Effect.Effect<TraceId, never, SecureRandom.SecureRandom> = SecureRandom.SecureRandom.use(
+  (random) =>
+    Effect.map(random.randomBytes(16), (bytes) => {
+      // The all-zero id means "no trace" to W3C consumers.
+      bytes[15] = (bytes[15] ?? 0) | 1
+      return trust<TraceId>(Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(""))
+    })
+)
+
+const base32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+/**
+ * The id of the frame that carries `sequence` in a session: a pure function of both, so a replayed frame has the id of its first
+ * delivery and nothing has to be remembered for it.
+ *
+ * **Details**
+ *
+ * The ULID of the session lends its time and 40 of its random bits; the sequence takes the other 40, which is more than a session
+ * can send in a human lifetime. Session ids that hold no ULID lend their last characters.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const sequencedMessageId = (session: SessionId): (sequence: number) => MessageId => {
+  const body = session.slice(-26).toUpperCase().replace(/[^0-9A-HJKMNP-TV-Z]/g, "0").padStart(26, "0")
+  const head = `msg_${body.slice(0, 18)}`
+  return (sequence) => {
+    let text = ""
+    let rest = sequence
+    for (let digit = 0; digit < 8; digit++) {
+      text = base32[rest % 32] + text
+      rest = Math.floor(rest / 32)
+    }
+    return trust<MessageId>(head + text)
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * JSON that is the agent's own business: what it is given and what it answers.
+ *
+ * @since 0.1.0
+ */
+import { Schema } from "effect"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type Json = Schema.Json
+
+/**
+ * A JSON value that was just parsed, or that is about to be stringified. Checking it member by member would cost time in proportion to
+ * its size and stack in proportion to its depth, and find nothing that `JSON.parse` has not already ensured.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Json: Schema.Codec<Json> = Schema.declare((value): value is Json => value !== undefined, {
+  expected: "a JSON value"
+})
+
+/**
+ * An object of JSON values.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const JsonObject: Schema.Codec<{ readonly [key: string]: Json }> = Schema.declare(
+  (value): value is { readonly [key: string]: Json } =>
+    typeof value === "object" && value !== null && !Array.isArray(value),
+  { expected: "a JSON object" }
+)
+export type JsonObject = typeof JsonObject.Type
