@@ -109,7 +109,10 @@ const make = <A>(schemas: { readonly [type: string]: Schema.Codec<unknown, unkno
       return Result.fail(bad(frame, invalid(`${field}: ${problem}`, { field, type })))
     }
     if (type !== "job.event") return Result.succeed(parsed.success as A)
-    return body(frame, parsed.success as Message.FromRuntime & { readonly type: "job.event" }) as Result.Result<A, BadFrame>
+    return body(frame, parsed.success as Message.FromRuntime & { readonly type: "job.event" }) as Result.Result<
+      A,
+      BadFrame
+    >
   }
   return (text) => {
     let frame: unknown
@@ -170,6 +173,9 @@ const encoders: { readonly [type: string]: (message: never) => unknown } = Objec
     .map(([type, schema]) => [type, Schema.encodeUnknownSync(schema as Schema.Codec<unknown, unknown>)])
 )
 
+/** A rotated credential is the one secret that an event can hold (§9.8.2). */
+const encodeStatus = Schema.encodeUnknownSync(JobEvent.bodies.status)
+
 /**
  * Writes one frame. Secrets leave their `Redacted` here and nowhere else.
  *
@@ -177,6 +183,9 @@ const encoders: { readonly [type: string]: (message: never) => unknown } = Objec
  * @since 0.1.0
  */
 export const encode = (message: Message.FromClient | Message.FromRuntime): string => {
+  if (message.type === "job.event" && message.payload.kind === "status") {
+    return JSON.stringify({ ...message, payload: { ...message.payload, body: encodeStatus(message.payload.body) } })
+  }
   const encoder = encoders[message.type]
   return JSON.stringify(encoder === undefined ? message : encoder(message as never))
 }

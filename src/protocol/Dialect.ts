@@ -8,7 +8,8 @@
  */
 import * as ArcpError from "./ArcpError.ts"
 import * as Credential from "./Credential.ts"
-import type * as Json from "./Json.ts"
+import * as Feature from "./Feature.ts"
+import type * as SessionMessage from "./SessionMessage.ts"
 import * as Version from "./Version.ts"
 
 type Raw = { [member: string]: unknown }
@@ -211,7 +212,8 @@ const bodies: { readonly [kind: string]: (body: Raw) => void } = {
     else if (typeof error === "string") {
       body["error"] = { code: "INTERNAL_ERROR", message: error, retryable: true }
     }
-    if (body["error"] !== undefined && body["result"] === null) delete body["result"]
+    if (body["error"] === undefined) orElse(body, "result", () => null)
+    else if (body["result"] === null) delete body["result"]
   },
   status: (body) => rotation(body),
   metric: (body) => {
@@ -343,11 +345,12 @@ const payloads: { readonly [type: string]: (payload: Raw, frame: Raw) => void } 
 const otherwise = (payload: Raw, frame: Raw) => {
   frame["type"] = "job.error"
   if (payload["code"] === undefined) {
-    payload["code"] = payload["final_status"] === "timed_out"
-      ? "TIMEOUT"
-      : payload["final_status"] === "cancelled"
-      ? "CANCELLED"
-      : "INTERNAL_ERROR"
+    payload["code"] =
+      payload["final_status"] === "timed_out"
+        ? "TIMEOUT"
+        : payload["final_status"] === "cancelled"
+          ? "CANCELLED"
+          : "INTERNAL_ERROR"
   }
   errorFields(payload)
 }
@@ -398,24 +401,13 @@ const uuid7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{
  * @category conversions
  * @since 0.1.0
  */
-export const recognize = (hello: {
-  readonly id: string
-  readonly client: string
-  readonly declared: boolean
-  readonly stamped: boolean
-}): Profile => {
-  if (hello.declared) return "effect"
-  if (hello.client === "arcp-client-java") return "java"
-  if (/^msg_/.test(hello.id)) return hello.stamped ? "standard" : "ts"
+export const recognize = (hello: SessionMessage.Hello): Profile => {
+  const { capabilities, client } = hello.payload
+  if (capabilities[Feature.declaration.key] !== undefined) return "effect"
+  if (client.name === "arcp-client-java") return "java"
+  if (hello.id.startsWith("msg_")) {
+    return hello.timestamp === undefined && hello.span_id === undefined ? "ts" : "standard"
+  }
   if (uuid7.test(hello.id)) return "go"
   return bareUlid.test(hello.id) ? "echo" : "standard"
 }
-
-/**
- * What {@link Profile} needs to know of a raw hello that its schema does not keep: whether the sender stamps its envelopes.
- *
- * @category predicates
- * @since 0.1.0
- */
-export const isStamped = (frame: { readonly [member: string]: Json.Json | unknown }): boolean =>
-  frame["timestamp"] !== undefined || frame["span_id"] !== undefined

@@ -92,15 +92,20 @@ export const RuntimeCapabilities = Schema.StructWithRest(
 export type RuntimeCapabilities = typeof RuntimeCapabilities.Type
 
 /** Opens a session (§6.2). */
-export const Hello = Envelope.message(
-  "session.hello",
-  Schema.Struct({
-    client: Peer,
-    auth: Auth,
-    capabilities: ClientCapabilities,
-    resume: Schema.optionalKey(ResumeRequest)
-  })
-)
+export const Hello = Schema.Struct({
+  ...Envelope.message(
+    "session.hello",
+    Schema.Struct({
+      client: Peer,
+      auth: Auth,
+      capabilities: ClientCapabilities,
+      resume: Schema.optionalKey(ResumeRequest)
+    })
+  ).fields,
+  /** Members of one family of clients, which is how it is recognised. */
+  timestamp: Schema.optionalKey(Schema.Unknown),
+  span_id: Schema.optionalKey(Schema.Unknown)
+})
 export type Hello = typeof Hello.Type
 
 /** Resumes a session as the first frame of a connection (§6.3); one of three forms that peers use. */

@@ -48,7 +48,8 @@ export const close = {
   textOnly: { code: 1003, reason: "text frames only" },
   malformed: { code: 1007, reason: "malformed frames" },
   refused: { code: 1008, reason: "refused" },
-  tooBig: { code: 1009, reason: "frame too big" }
+  tooBig: { code: 1009, reason: "frame too big" },
+  overloaded: { code: 1013, reason: "try again later" }
 } as const satisfies { readonly [name: string]: CloseReason }
 
 /**
@@ -105,3 +106,24 @@ export const make = <In>(frames: Frames, decode: Codec.Decode<In>): Connection<I
   close: frames.close,
   pull: Effect.map(frames.pull, Array.map((text) => decode(text)))
 })
+
+/**
+ * The same connection with messages put back, which the next pull yields first.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const unread = <In>(
+  connection: Connection<In>,
+  messages: ReadonlyArray<Result.Result<In, Codec.BadFrame>>
+): Connection<In> => {
+  let rest = messages
+  return {
+    ...connection,
+    pull: Effect.suspend(() => {
+      const first = rest
+      rest = []
+      return Array.isReadonlyArrayNonEmpty(first) ? Effect.succeed(first) : connection.pull
+    })
+  }
+}

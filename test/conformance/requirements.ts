@@ -33,7 +33,8 @@ const deferred = {
   admission: "sessions are not counted per principal yet; admission limits come with the session work"
 } as const
 
-// oxfmt-ignore: one row per requirement
+// A table, one row per requirement.
+// oxfmt-ignore
 const rows = [
   { id: "C-001", section: "§4", level: "MUST", role: "R,C", text: "A WebSocket endpoint carries ARCP as text frames, one JSON object per frame" },
   { id: "C-002", section: "§4", level: "MUST", role: "R,C", text: "stdio child speaks NDJSON on stdin/stdout only" },

@@ -2,9 +2,11 @@
  * Ties a test to the requirements that it shows to hold. The ids stand in front of the test's title, and
  * `Coverage.test.ts` reads them from the source, so they are written as literals.
  */
-import { it, type TestContext, type Vitest } from "@effect/vitest"
+import { it } from "@effect/vitest"
+import type { TestContext, TestOptions, Vitest } from "@effect/vitest"
 import type { Scope } from "effect"
-import { type Requirement, type RequirementId, requirements } from "./requirements.ts"
+import type { Requirement, RequirementId } from "./requirements.ts"
+import { requirements } from "./requirements.ts"
 
 const known: ReadonlyMap<string, Requirement> = new Map(
   requirements.map((requirement) => [requirement.id, requirement])
@@ -24,13 +26,15 @@ export const title = (ids: string | ReadonlyArray<string>, name: string): string
   return [...cited.map((id) => lookup(id).id), name].join(" ")
 }
 
-const registerWith = (test: Vitest.Test<Scope.Scope>) =>
-<A, E>(
-  ids: RequirementId | ReadonlyArray<RequirementId>,
-  name: string,
-  body: Vitest.TestFunction<A, E, Scope.Scope, [TestContext]>,
-  options?: number | Parameters<typeof test>[2]
-): void => test(title(ids, name), body, options)
+const registerWith =
+  (test: Vitest.Test<Scope.Scope>) =>
+  <A, E>(
+    ids: RequirementId | ReadonlyArray<RequirementId>,
+    name: string,
+    body: Vitest.TestFunction<A, E, Scope.Scope, [TestContext]>,
+    options?: number | TestOptions
+  ): void =>
+    test(title(ids, name), body, options)
 
 /**
  * Registers a test on the test clock. `verifies.live` registers one on the real clock, for real sockets and processes.

@@ -1,0 +1,48 @@
+/**
+ * The lease of one running job, asked before every operation (§9.3). The runner makes one for each job.
+ *
+ * @since 0.1.0
+ */
+import { Clock, Context, Effect } from "effect"
+import type * as ArcpError from "../protocol/ArcpError.ts"
+import * as Lease from "./Lease.ts"
+import type * as Operation from "./Operation.ts"
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class LeaseGuard extends Context.Service<
+  LeaseGuard,
+  {
+    readonly lease: Lease.Lease
+    /** Fails unless the lease covers the operation at the moment that this runs. Run it right before the operation. */
+    readonly authorize: (
+      operation: Operation.Operation
+    ) => Effect.Effect<void, ArcpError.PermissionDenied | ArcpError.LeaseExpired>
+  }
+>()("arcp/authority/LeaseGuard") {}
+
+/**
+ * Guards a lease from now on. The lease ends when the wall clock reaches `expires_at`, or when as much time has passed as was left of it
+ * now, whichever is first: setting the wall clock back gives nobody more time.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (lease: Lease.Lease): Effect.Effect<LeaseGuard["Service"]> =>
+  Clock.clockWith((clock) => {
+    const wall = clock.currentTimeMillisUnsafe()
+    const origin = clock.monotonicTimeNanosUnsafe()
+    const now = (current: Clock.Clock) => {
+      const elapsed = Number(current.monotonicTimeNanosUnsafe() - origin) / 1_000_000
+      return Math.max(current.currentTimeMillisUnsafe(), wall + elapsed)
+    }
+    return Effect.succeed(
+      LeaseGuard.of({
+        lease,
+        authorize: (operation) =>
+          Clock.clockWith((current) => Effect.fromResult(Lease.authorize(lease, operation, now(current))))
+      })
+    )
+  })

@@ -1,0 +1,171 @@
+/**
+ * The events of one job between the connection and those who read them: bounded, from the first event on, for any number of readers.
+ *
+ * Nothing that an active reader has not taken is ever evicted; while one is behind, {@link isFull} tells the connection to wait. When
+ * nobody reads, the oldest events give way, and a stream that is opened later is told how many.
+ */
+import { Cause, Effect, Latch, Stream } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as ArcpError from "../../protocol/ArcpError.ts"
+import type * as JobEvent from "../../protocol/JobEvent.ts"
+import type * as ClientError from "../ClientError.ts"
+
+interface Entry {
+  readonly event: JobEvent.JobEvent
+  readonly weight: number
+}
+
+interface Reader {
+  /** The offset of the event that it takes next. */
+  position: number
+}
+
+export interface EventBuffer {
+  readonly maxEvents: number
+  readonly maxBytes: number
+  entries: Array<Entry>
+  bytes: number
+  /** The offset of the oldest entry: how many there were before it. */
+  first: number
+  /** How it ended: with the job, or with the session. */
+  end: "running" | "done" | ClientError.EventsError
+  /** Nobody can read it any more. */
+  discarded: boolean
+  readonly readers: Set<Reader>
+  readonly changed: Latch.Latch
+  /** Opened whenever a reader moves on; shared by the buffers of a session, whose connection waits at it. */
+  readonly space: Latch.Latch
+}
+
+export const make = (options: {
+  readonly maxEvents: number
+  readonly maxBytes: number
+  readonly space: Latch.Latch
+}): EventBuffer => ({
+  ...options,
+  entries: [],
+  bytes: 0,
+  first: 0,
+  end: "running",
+  discarded: false,
+  readers: new Set(),
+  changed: Latch.makeUnsafe(false)
+})
+
+const exceeds = (self: EventBuffer, factor: number) =>
+  self.entries.length > self.maxEvents * factor || self.bytes > self.maxBytes * factor
+
+const trim = (self: EventBuffer) => {
+  if (!exceeds(self, 1)) return
+  let behind = Infinity
+  for (const reader of self.readers) behind = Math.min(behind, reader.position)
+  let count = 0
+  while (exceeds(self, 1) && self.first + count < behind) {
+    const entry = self.entries[count]
+    if (entry === undefined) break
+    self.bytes -= entry.weight
+    count++
+    if (self.entries.length - count <= self.maxEvents && self.bytes <= self.maxBytes) break
+  }
+  self.entries.splice(0, count)
+  self.first += count
+}
+
+/** Takes one more event. */
+export const append = (self: EventBuffer, event: JobEvent.JobEvent, weight: number): void => {
+  if (self.discarded) return
+  self.entries.push({ event, weight })
+  self.bytes += weight
+  trim(self)
+  self.changed.openUnsafe()
+}
+
+/** Counts events that were lost before they came here. */
+export const skip = (self: EventBuffer, count: number): void => {
+  self.first += count
+}
+
+/** Whether a reader is so far behind that the connection has to wait; `factor` stretches the bounds. */
+export const isFull = (self: EventBuffer, factor: number): boolean => self.readers.size > 0 && exceeds(self, factor)
+
+/** Whether the next event would push one out that nobody has read. */
+export const isSpilling = (self: EventBuffer): boolean =>
+  self.readers.size === 0 && self.first === 0 && !self.discarded && self.entries.length >= self.maxEvents
+
+/** No more events: the job has ended, or the session with this error. */
+export const end = (self: EventBuffer, how: "done" | ClientError.EventsError): void => {
+  if (self.end !== "running") return
+  self.end = how
+  self.changed.openUnsafe()
+}
+
+/** Lets go of everything, now and later: the handle never reached anybody. */
+export const discard = (self: EventBuffer): void => {
+  self.discarded = true
+  self.entries = []
+  self.bytes = 0
+}
+
+const pageSize = 256
+
+const pull = (self: EventBuffer, reader: Reader): Effect.Effect<NonEmptyReadonlyArray<JobEvent.JobEvent>, ClientError.EventsError | Cause.Done> =>
+  Effect.suspend(() => {
+    const from = reader.position - self.first
+    const [head, ...rest] = self.entries.slice(from, from + pageSize)
+    if (head !== undefined) {
+      reader.position += 1 + rest.length
+      trim(self)
+      self.space.openUnsafe()
+      return Effect.succeed([head.event, ...rest.map((entry) => entry.event)] as const)
+    }
+    if (self.end === "done") return Cause.done()
+    if (self.end !== "running") return Effect.fail(self.end)
+    self.changed.closeUnsafe()
+    return Effect.andThen(self.changed.await, pull(self, reader))
+  })
+
+/** All events from the first on. */
+export const stream = (self: EventBuffer): Stream.Stream<JobEvent.JobEvent, ClientError.EventsError> =>
+  Stream.unwrap(
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.suspend(() => {
+          if (self.first > 0) {
+            return Effect.fail(
+              new ArcpError.ResumeWindowExpired({
+                message: `The first ${self.first} events of the job are no longer kept`,
+                details: { dropped: self.first }
+              })
+            )
+          }
+          const reader: Reader = { position: 0 }
+          self.readers.add(reader)
+          return Effect.succeed(reader)
+        }),
+        (reader) =>
+          Effect.sync(() => {
+            self.readers.delete(reader)
+            trim(self)
+            self.space.openUnsafe()
+          })
+      ),
+      (reader) => Stream.fromPull(Effect.succeed(pull(self, reader)))
+    )
+  )
+
+/** What a value takes in memory, roughly, in bytes. Not recursive: a peer decides how deep it is. */
+export const weigh = (value: unknown): number => {
+  let weight = 0
+  const rest: Array<unknown> = [value]
+  for (let next = rest.pop(); rest.length > 0 || next !== undefined; next = rest.pop()) {
+    weight += 16
+    if (typeof next === "string") weight += next.length * 2
+    else if (typeof next === "object" && next !== null) {
+      for (const [key, member] of Object.entries(next)) {
+        weight += key.length * 2
+        rest.push(member)
+      }
+    }
+  }
+  return weight
+}

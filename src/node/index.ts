@@ -1,0 +1,7 @@
+/**
+ * Hosts on Node.
+ *
+ * @since 0.1.0
+ */
+export * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
+export * as NodeWebSocketListener from "./NodeWebSocketListener.ts"

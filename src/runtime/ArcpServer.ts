@@ -1,0 +1,108 @@
+/**
+ * The runtime as one layer: what comes in over a `Listener` is greeted and becomes a session.
+ *
+ * ```ts
+ * import { Effect, Layer, Redacted, Schema } from "effect"
+ * import { Authenticator } from "effect-arcp/authority"
+ * import { Agent, ArcpServer } from "effect-arcp/runtime"
+ * import { MemoryTransport } from "effect-arcp/transport"
+ *
+ * const Echo = Agent.make({ name: "echo", input: Schema.String, output: Schema.String })
+ *
+ * const Runtime = ArcpServer.serve(Echo.toLayer(Effect.succeed)).pipe(
+ *   Layer.provide(Authenticator.layerStatic([{ token: Redacted.make("secret"), principal: "me" }])),
+ *   Layer.provide(MemoryTransport.layer)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import { Effect, Layer, Option } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type * as Authenticator from "../authority/Authenticator.ts"
+import * as Leases from "../authority/Leases.ts"
+import type * as Connection from "../session/Connection.ts"
+import * as Listener from "../session/Listener.ts"
+import * as AgentRegistry from "./AgentRegistry.ts"
+import * as Handshake from "./Handshake.ts"
+import * as JobJournal from "./JobJournal.ts"
+import * as Jobs from "./Jobs.ts"
+import * as JobStore from "./JobStore.ts"
+import * as Sessions from "./Sessions.ts"
+import * as SessionStore from "./SessionStore.ts"
+
+/**
+ * Listens, and gives each connection its conversation. All the services of the runtime are to be provided.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  never,
+  Connection.ConnectionError,
+  | Listener.Listener
+  | Authenticator.Authenticator
+  | AgentRegistry.AgentRegistry
+  | Sessions.Sessions
+  | SecureRandom.SecureRandom
+> = Layer.effectDiscard(Effect.gen(function*() {
+  const listener = yield* Listener.Listener
+  const sessions = yield* Sessions.Sessions
+  const services = yield* Effect.context<
+    Authenticator.Authenticator | AgentRegistry.AgentRegistry | Sessions.Sessions | SecureRandom.SecureRandom
+  >()
+  yield* listener.listen((connection) =>
+    Handshake.greet(connection).pipe(
+      Effect.flatMap(Option.match({
+        onNone: () => Effect.void,
+        onSome: ({ connection, epoch, session }) =>
+          Effect.ensuring(session.converse(connection, epoch), sessions.close(session.id))
+      })),
+      Effect.catch((error) => Effect.logDebug("connection ended before the session began", error.message)),
+      Effect.annotateLogs({ peer: connection.peer }),
+      Effect.provideContext(services)
+    )
+  )
+}))
+
+/**
+ * The services of a runtime that keeps everything in memory. `Leases` grants what is asked for; provide a policy over it to reduce that.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory: Layer.Layer<
+  Sessions.Sessions | Jobs.Jobs | AgentRegistry.AgentRegistry | JobJournal.JobJournal | JobStore.JobStore,
+  never,
+  Leases.Leases | SecureRandom.SecureRandom
+> = Sessions.layer.pipe(
+  Layer.provideMerge(Jobs.layer),
+  Layer.provideMerge(AgentRegistry.layer),
+  Layer.provideMerge(JobJournal.layerMemory),
+  Layer.provideMerge(JobStore.layerMemory),
+  Layer.provide(SessionStore.layerMemory)
+)
+
+/**
+ * A runtime in memory that serves these agents: the whole of it for most applications. It listens once the agents are registered.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const serve = <E, R>(
+  agents: Layer.Layer<never, E, R>
+): Layer.Layer<
+  never,
+  E | Connection.ConnectionError,
+  Exclude<R, AgentRegistry.AgentRegistry> | Listener.Listener | Authenticator.Authenticator
+> =>
+  layer.pipe(
+    Layer.provide(agents),
+    Layer.provide(layerMemory),
+    Layer.provide(Leases.layer),
+    Layer.provide(SecureRandom.layerWebCrypto)
+  ) as Layer.Layer<
+    never,
+    E | Connection.ConnectionError,
+    Exclude<R, AgentRegistry.AgentRegistry> | Listener.Listener | Authenticator.Authenticator
+  >

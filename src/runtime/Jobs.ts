@@ -1,0 +1,265 @@
+/**
+ * The use cases of jobs: submit and cancel (§7). Owns every run; a job lives as long as this layer, whatever becomes of the session that
+ * asked for it.
+ *
+ * @since 0.1.0
+ */
+import { Clock, Context, Deferred, Effect, FiberMap, Layer, Option, Scope } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type * as Authenticator from "../authority/Authenticator.ts"
+import * as LeaseGuard from "../authority/LeaseGuard.ts"
+import * as Leases from "../authority/Leases.ts"
+import * as LeasedServices from "../leased/LeasedServices.ts"
+import * as AgentContract from "../protocol/AgentContract.ts"
+import * as ArcpError from "../protocol/ArcpError.ts"
+import type * as Feature from "../protocol/Feature.ts"
+import * as Ids from "../protocol/Ids.ts"
+import type * as JobMessage from "../protocol/JobMessage.ts"
+import * as Timestamp from "../protocol/Timestamp.ts"
+import * as AgentRegistry from "./AgentRegistry.ts"
+import * as Job from "./Job.ts"
+import * as JobJournal from "./JobJournal.ts"
+import * as JobRunner from "./JobRunner.ts"
+import * as JobStore from "./JobStore.ts"
+import * as RuntimeConfig from "./RuntimeConfig.ts"
+
+/**
+ * A submission and who makes it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Submission {
+  readonly principal: Authenticator.Principal
+  readonly session: Ids.SessionId
+  /** What the session negotiated. */
+  readonly features: ReadonlySet<Feature.Feature>
+  readonly traceId: Option.Option<Ids.TraceId>
+  readonly request: JobMessage.Submit["payload"]
+}
+
+/**
+ * Why a submission can be refused.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Refusal =
+  | ArcpError.InvalidRequest
+  | ArcpError.AgentNotAvailable
+  | ArcpError.AgentVersionNotAvailable
+  | ArcpError.PermissionDenied
+  | ArcpError.DuplicateKey
+  | ArcpError.InternalError
+
+/**
+ * @category services
+ * @since 0.1.0
+ */
+export class Jobs extends Context.Service<Jobs, {
+  /**
+   * Accepts a job and starts it. With an idempotency key that stands for the same request already, gives the job of then and starts nothing
+   * (§7.2).
+   */
+  readonly submit: (submission: Submission) => Effect.Effect<Job.JobRecord, Refusal>
+  /**
+   * Takes the request to end a job; `taken` runs once that is certain and before the outcome is written, which is the order in which the
+   * client must hear of them (§7.4).
+   */
+  readonly cancel: (
+    request: {
+      readonly principal: Authenticator.Principal
+      readonly session: Ids.SessionId
+      readonly job: Ids.JobId
+      readonly reason: string
+    },
+    taken: Effect.Effect<void>
+  ) => Effect.Effect<void, ArcpError.JobNotFound | ArcpError.PermissionDenied>
+  /** A job that this principal may see. */
+  readonly get: (
+    principal: Authenticator.Principal,
+    job: Ids.JobId
+  ) => Effect.Effect<JobStore.Stored, ArcpError.JobNotFound>
+}>()("arcp/runtime/Jobs") {}
+
+const notFound = (job: Ids.JobId, details?: { readonly final_status: string }) =>
+  new ArcpError.JobNotFound({ message: `No job ${job}`, details: { job_id: job, ...details } })
+
+const unNegotiated = (field: string, feature: Feature.Feature) =>
+  new ArcpError.InvalidRequest({
+    message: `${field}: the session did not negotiate ${feature}`,
+    details: { field, feature }
+  })
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<
+  Jobs,
+  never,
+  AgentRegistry.AgentRegistry | Leases.Leases | JobStore.JobStore | JobJournal.JobJournal | SecureRandom.SecureRandom
+> = Layer.effect(
+  Jobs,
+  Effect.gen(function*() {
+    const config = yield* RuntimeConfig.RuntimeConfig
+    const registry = yield* AgentRegistry.AgentRegistry
+    const leases = yield* Leases.Leases
+    const store = yield* JobStore.JobStore
+    const journal = yield* JobJournal.JobJournal
+    const random = yield* SecureRandom.SecureRandom
+    const leased = yield* LeasedServices.forJob
+    const scope = yield* Effect.scope
+    const runs = yield* FiberMap.make<Ids.JobId>()
+    const services = yield* Effect.context<JobStore.JobStore | JobJournal.JobJournal | SecureRandom.SecureRandom>()
+    const cancellations = new Map<Ids.JobId, Deferred.Deferred<string>>()
+    const running = new Map<Ids.SessionId, number>()
+
+    const count = (session: Ids.SessionId, change: number) => {
+      const now = (running.get(session) ?? 0) + change
+      if (now === 0) running.delete(session)
+      else running.set(session, now)
+    }
+
+    const sweep = Effect.flatMap(store.sweep, Effect.forEach((job) => journal.remove(job), { discard: true }))
+
+    /** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
+    const requireFeatures = ({ features, request }: Submission): Effect.Effect<void, ArcpError.InvalidRequest> => {
+      const lease = request.lease_request ?? {}
+      if (Object.hasOwn(lease, "cost.budget") && !features.has("cost.budget")) {
+        return Effect.fail(unNegotiated("payload.lease_request.cost.budget", "cost.budget"))
+      }
+      if (Object.hasOwn(lease, "model.use") && !features.has("model.use")) {
+        return Effect.fail(unNegotiated("payload.lease_request.model.use", "model.use"))
+      }
+      if (request.lease_constraints?.expires_at !== undefined && !features.has("lease_expires_at")) {
+        return Effect.fail(unNegotiated("payload.lease_constraints.expires_at", "lease_expires_at"))
+      }
+      return request.parent_job_id === undefined
+        ? Effect.void
+        : Effect.fail(
+          new ArcpError.InvalidRequest({
+            message: "payload.parent_job_id: this runtime takes delegations from agents only",
+            details: { field: "payload.parent_job_id" }
+          })
+        )
+    }
+
+    const claimOf = ({ principal, request }: Submission): Option.Option<Job.Claim> => {
+      const { idempotency_key: key, ...parameters } = request
+      return key === undefined
+        ? Option.none()
+        : Option.some({ principal: principal.id, key, parameters: Job.canonical(parameters) })
+    }
+
+    const settle = (
+      acceptance: Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>
+    ): Effect.Effect<Job.JobRecord, ArcpError.DuplicateKey> =>
+      acceptance._tag === "Known" ? Effect.succeed(acceptance.record) : Effect.fail(
+        new ArcpError.DuplicateKey({
+          message: "The idempotency key stands for another request",
+          details: { existing_job_id: acceptance.record.id }
+        })
+      )
+
+    const submit = Effect.fn("Jobs.submit")(function*(submission: Submission) {
+      const { principal, request, session } = submission
+      yield* sweep
+      const claim = claimOf(submission)
+      const bound = Option.isSome(claim) ? yield* store.claimed(claim.value) : Option.none()
+      if (Option.isSome(bound)) return yield* settle(bound.value)
+      if ((running.get(session) ?? 0) >= config.maxJobsPerSession) {
+        return yield* new ArcpError.InternalError({
+          message: `The session has ${config.maxJobsPerSession} jobs running`,
+          details: { limit: "jobs_per_session", retry_after_ms: 1000 }
+        })
+      }
+      const agent = yield* registry.resolve(request.agent)
+      yield* requireFeatures(submission)
+      const lease = yield* leases.grant({
+        principal,
+        agent: AgentContract.reference(agent.contract),
+        request: request.lease_request,
+        constraints: request.lease_constraints
+      })
+      const prepared = yield* agent.prepare(request.input)
+      const guard = yield* LeaseGuard.make(lease)
+
+      const id = `job_${yield* random.ulid}` as Ids.JobId
+      const traceId = Option.isSome(submission.traceId) ? submission.traceId.value : yield* Ids.makeTraceId.pipe(
+        Effect.provideContext(services)
+      )
+      const createdAt = yield* Clock.currentTimeMillis
+      const reference = AgentContract.reference(agent.contract)
+      const constraints = request.lease_constraints
+      const accepted: JobMessage.Accepted["payload"] = {
+        job_id: id,
+        agent: reference,
+        lease: lease.grants,
+        ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
+        accepted_at: Timestamp.format(createdAt),
+        trace_id: traceId
+      }
+      const record: Job.JobRecord = {
+        id,
+        agent: reference,
+        input: request.input,
+        principal: principal.id,
+        session,
+        traceId,
+        parent: undefined,
+        lease: lease.grants,
+        constraints,
+        features: submission.features,
+        maxRuntime: request.max_runtime_sec,
+        createdAt,
+        accepted
+      }
+      // From the claim on nothing may come between: a key without a job would refuse its owner.
+      return yield* Effect.uninterruptible(Effect.gen(function*() {
+        const acceptance = yield* store.accept(record, claim)
+        if (acceptance._tag !== "Accepted") return yield* settle(acceptance)
+        yield* journal.open(record)
+        const cancellation = yield* Deferred.make<string>()
+        cancellations.set(id, cancellation)
+        count(session, 1)
+        yield* JobRunner.run({ record, epoch: 1, prepared, guard, services: leased(guard), cancellation, scope }).pipe(
+          Effect.ensuring(Effect.sync(() => {
+            cancellations.delete(id)
+            count(session, -1)
+          })),
+          Effect.interruptible,
+          Effect.provideContext(services),
+          FiberMap.run(runs, id)
+        )
+        return record
+      }))
+    })
+
+    const get: Jobs["Service"]["get"] = (principal, job) =>
+      Effect.flatMap(store.get(job), (stored) =>
+        Option.isSome(stored) && stored.value.record.principal === principal.id
+          ? Effect.succeed(stored.value)
+          : Effect.fail(notFound(job)))
+
+    const cancel: Jobs["Service"]["cancel"] = Effect.fn("Jobs.cancel")(function*({ job, principal, reason, session }, taken) {
+      const { record } = yield* get(principal, job)
+      if (record.session !== session) {
+        return yield* new ArcpError.PermissionDenied({
+          message: "Only the session that submitted a job can cancel it",
+          details: { job_id: job }
+        })
+      }
+      const cancellation = yield* store.requestCancel(job, reason)
+      if (cancellation === "ended" || cancellation === "unknown") {
+        const stored = yield* store.get(job)
+        return yield* (Option.isSome(stored) ? notFound(job, { final_status: stored.value.status }) : notFound(job))
+      }
+      yield* taken
+      const running = cancellations.get(job)
+      if (running !== undefined) yield* Deferred.succeed(running, reason)
+    })
+
+    return Jobs.of({ submit, cancel, get })
+  })
+)

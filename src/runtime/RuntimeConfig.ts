@@ -1,0 +1,101 @@
+/**
+ * The bounds of a runtime. Every queue, table and wait of this folder takes its limit from here.
+ *
+ * @since 0.1.0
+ */
+import { Context, Duration, Layer } from "effect"
+import * as Feature from "../protocol/Feature.ts"
+import type * as SessionMessage from "../protocol/SessionMessage.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface RuntimeConfig {
+  /** What the welcome says of this runtime. */
+  readonly runtime: SessionMessage.Peer
+  /** What the runtime offers (§6.2). */
+  readonly features: ReadonlyArray<Feature.Feature>
+  /** How long a connection may stay without a hello. */
+  readonly helloTimeout: Duration.Duration
+  /** How long a session outlives its connection (§6.3). */
+  readonly resumeWindow: Duration.Duration
+  /** How long an agent may take to unwind after a cancellation or a time-out before its job ends without it (§7.4). */
+  readonly cancelGrace: Duration.Duration
+  /** How long a peer may leave a write waiting before its connection is dropped. */
+  readonly stallTimeout: Duration.Duration
+  /** How long an ended job can still be looked up. */
+  readonly jobRetention: Duration.Duration
+  /** How long an idempotency key binds (§7.2). */
+  readonly idempotencyRetention: Duration.Duration
+  /** Characters of the longest event payload or result. */
+  readonly maxPayload: number
+  /** Running jobs that one session may have submitted. */
+  readonly maxJobsPerSession: number
+  /** Sessions, attached or not, of one principal. */
+  readonly maxSessionsPerPrincipal: number
+  /** Ended jobs that can still be looked up. */
+  readonly maxEndedJobs: number
+  /** Characters that a job may be ahead of its attached submitter. */
+  readonly pacingWindow: number
+  /** Characters of history that one job keeps. */
+  readonly maxJournalPerJob: number
+  /** Characters of history that all jobs together keep. */
+  readonly maxJournal: number
+  /** Characters of answers that may wait for one connection before the runtime stops reading from it. */
+  readonly maxPendingReplies: number
+  /** Characters that go out in one write. */
+  readonly maxBatch: number
+  /** Entries of a session's stamp log. */
+  readonly maxStamps: number
+  /** Malformed frames in a row after which a connection is closed. */
+  readonly maxBadFrames: number
+  /** Envelope ids that are remembered to drop repeats. */
+  readonly maxSeenIds: number
+}
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaults: RuntimeConfig = {
+  runtime: { name: "effect-arcp", version: "0.1.0" },
+  features: ["lease_expires_at", "progress", "result_chunk", "agent_versions"],
+  helloTimeout: Duration.seconds(5),
+  resumeWindow: Duration.minutes(10),
+  cancelGrace: Duration.seconds(30),
+  stallTimeout: Duration.minutes(1),
+  jobRetention: Duration.minutes(10),
+  idempotencyRetention: Duration.hours(24),
+  maxPayload: 1024 * 1024,
+  maxJobsPerSession: 100,
+  maxSessionsPerPrincipal: 1000,
+  maxEndedJobs: 10_000,
+  pacingWindow: 1024 * 1024,
+  maxJournalPerJob: 16 * 1024 * 1024,
+  maxJournal: 256 * 1024 * 1024,
+  maxPendingReplies: 1024 * 1024,
+  maxBatch: 256 * 1024,
+  maxStamps: 65_536,
+  maxBadFrames: 16,
+  maxSeenIds: 4096
+}
+
+/**
+ * The configuration in force; the defaults if nobody says otherwise.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const RuntimeConfig = Context.Reference<RuntimeConfig>("arcp/runtime/RuntimeConfig", {
+  defaultValue: () => defaults
+})
+
+/**
+ * The defaults with some changes.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (changes: Partial<RuntimeConfig>): Layer.Layer<never> =>
+  Layer.succeed(RuntimeConfig, { ...defaults, ...changes })

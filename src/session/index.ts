@@ -1,0 +1,9 @@
+/**
+ * What two peers share.
+ *
+ * @since 0.1.0
+ */
+export * as Connection from "./Connection.ts"
+export * as Dialer from "./Dialer.ts"
+export * as Listener from "./Listener.ts"
+export * as StampLog from "./StampLog.ts"

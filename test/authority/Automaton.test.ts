@@ -1,0 +1,151 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import * as Automaton from "../../src/authority/Automaton.ts"
+import * as Segment from "../../src/authority/Segment.ts"
+
+const segmentsOf = (pattern: string) => pattern.split("/").map(Segment.parse)
+
+const accepts = (patterns: ReadonlyArray<string>, target: string) =>
+  Automaton.accepts(Automaton.make(patterns.map(segmentsOf)), target.split("/"))
+
+/** The rule of the language, word for word and with no thought of speed. */
+const covers = (pattern: string, target: string): boolean => {
+  const known = new Map<string, boolean>()
+  const remember = (key: string, decide: () => boolean) => {
+    const before = known.get(key)
+    if (before !== undefined) return before
+    const answer = decide()
+    known.set(key, answer)
+    return answer
+  }
+  const part = (glob: string, text: string): boolean =>
+    remember(JSON.stringify([glob, text]), () => {
+      if (glob === "") return text === ""
+      if (glob[0] === "*") return part(glob.slice(1), text) || (text !== "" && part(glob, text.slice(1)))
+      return glob[0] === text[0] && part(glob.slice(1), text.slice(1))
+    })
+  const whole = (globs: ReadonlyArray<string>, texts: ReadonlyArray<string>): boolean =>
+    remember(`${globs.length} ${texts.length}`, () => {
+      const [glob, ...globsLeft] = globs
+      const [text, ...textsLeft] = texts
+      if (glob === undefined) return text === undefined
+      if (glob === "**") return whole(globsLeft, texts) || (text !== undefined && whole(globs, textsLeft))
+      if (text === undefined || (/^\*+$/.test(glob) && text === "")) return false
+      return part(glob, text) && whole(globsLeft, textsLeft)
+    })
+  return whole(pattern.split("/"), target.split("/"))
+}
+
+const text = (letters: ReadonlyArray<string>, maxLength: number) =>
+  Schema.Array(Schema.Literals(letters)).check(Schema.isMaxLength(maxLength))
+
+const patternLetters = ["a", "b", "*", "**", "/", "/**/"]
+const targetLetters = ["a", "b", "/"]
+const runs = { arbitrary: { runs: 2000 } }
+
+describe("Automaton", () => {
+  let covered = 0
+
+  it.prop(
+    "agrees with the rule of the language",
+    { pattern: text(patternLetters, 10), target: text(targetLetters, 12) },
+    ({ pattern, target }) => {
+      const [left, right] = [pattern.join(""), target.join("")]
+      if (covers(left, right)) covered++
+      assert.strictEqual(accepts([left], right), covers(left, right), `${left} on ${right}`)
+    },
+    runs
+  )
+
+  it("was asked both what is covered and what is not", () => {
+    assert.isAbove(covered, 100)
+    assert.isBelow(covered, 1900)
+  })
+
+  it.prop(
+    "agrees with the rule of the language across machine words",
+    { head: text(["a", "b", "/"], 64), pattern: text(patternLetters, 40), target: text(targetLetters, 40) },
+    ({ head, pattern, target }) => {
+      const [left, right] = [`${head.join("")}/${pattern.join("")}`, `${head.join("")}/${target.join("")}`]
+      assert.strictEqual(accepts([left], right), covers(left, right), `${left} on ${right}`)
+    },
+    runs
+  )
+
+  it.prop(
+    "covers whatever its wildcards are replaced by",
+    { pattern: text(patternLetters, 40), run: text(["a", "b"], 5), parts: text(targetLetters, 9) },
+    ({ parts, pattern, run }) => {
+      const source = pattern.join("")
+      const star = run.join("")
+      const target = source
+        .split("/")
+        .flatMap((part) => {
+          if (part === "**") return parts.length === 0 ? [] : parts.join("").split("/")
+          return /^\*+$/.test(part) ? [`x${star}`] : [part.replace(/\*+/g, star)]
+        })
+        .join("/")
+      // No parts at all is not the same as one empty part, and a joined text cannot tell them apart.
+      if (target === "") return
+      assert.isTrue(accepts([source], target), `${source} on ${target}`)
+    },
+    runs
+  )
+
+  it.prop(
+    "covers with many patterns what one of them covers",
+    { patterns: Schema.Array(text(patternLetters, 12)).check(Schema.isMaxLength(12)), target: text(targetLetters, 12) },
+    ({ patterns, target }) => {
+      const sources = patterns.map((letters) => letters.join(""))
+      const whole = target.join("")
+      assert.strictEqual(
+        accepts(sources, whole),
+        sources.some((source) => covers(source, whole)),
+        `${JSON.stringify(sources)} on ${whole}`
+      )
+    },
+    runs
+  )
+
+  it("covers no parts at all with no segments, or with `**` alone", () => {
+    assert.isTrue(Automaton.accepts(Automaton.make([[]]), []))
+    assert.isTrue(Automaton.accepts(Automaton.make([[Segment.anyDepth]]), []))
+    assert.isFalse(Automaton.accepts(Automaton.make([segmentsOf("*")]), []))
+    assert.isFalse(Automaton.accepts(Automaton.make([]), []))
+  })
+
+  // The time that a check takes is the number of these steps: about 2 ns each on a slow machine.
+  const hostile: ReadonlyArray<readonly [name: string, patterns: ReadonlyArray<string>, target: string]> = [
+    ["one literal run behind a star", [`*${"a".repeat(1021)}b*`], "a".repeat(1024)],
+    ["stars between letters", [`${"a*".repeat(511)}b`], "a".repeat(1024)],
+    ["stars around letters in every part", [`**/${"*a*/".repeat(255)}b`], "a/".repeat(512)],
+    ["lone stars behind any depth", [`**/${"*/".repeat(510)}b`], "a/".repeat(512)],
+    ["any depth again and again", [`${"**/a/".repeat(204)}b`], "a/".repeat(512)],
+    ["8 KiB of it in eight patterns", Array.from({ length: 8 }, () => `**/${"a/".repeat(510)}b`), "a/".repeat(512)],
+    ["8 KiB of it in 256 patterns", Array.from({ length: 256 }, () => `**/${"*a*/".repeat(7)}b`), "a/".repeat(512)]
+  ]
+
+  it.each(hostile)("takes no more steps than there are words and characters: %s", (_, patterns, target) => {
+    const meter = { steps: 0 }
+    const size = patterns.reduce((sum, pattern) => sum + pattern.length, 0)
+    assert.isFalse(Automaton.accepts(Automaton.make(patterns.map(segmentsOf)), target.split("/"), meter))
+    // A position per character, one for the end of the last segment and one that accepts.
+    const words = Math.ceil((size + 2 * patterns.length) / 32)
+    assert.isAtMost(meter.steps, words * (target.length + 1))
+    assert.isAbove(meter.steps, 0)
+  })
+
+  it("stops at the first character that leads nowhere", () => {
+    const meter = { steps: 0 }
+    const automaton = Automaton.make([segmentsOf("ws/**"), segmentsOf("tmp/*.txt")])
+    assert.isFalse(Automaton.accepts(automaton, ["etc", "passwd"], meter))
+    assert.strictEqual(meter.steps, 1)
+  })
+
+  it("holds no state between two questions", () => {
+    const automaton = Automaton.make([segmentsOf("a/**/b")])
+    assert.isTrue(Automaton.accepts(automaton, ["a", "x", "b"]))
+    assert.isFalse(Automaton.accepts(automaton, ["x", "b"]))
+    assert.isTrue(Automaton.accepts(automaton, ["a", "b"]))
+  })
+})
