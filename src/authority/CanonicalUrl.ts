@@ -107,6 +107,7 @@ export const parsePattern = (text: string): Result.Result<CanonicalUrl, string> 
   const [, scheme = "", authority = "", path = ""] = match
   const anyPort = authority.endsWith(":*")
   const host = anyPort ? authority.slice(0, -2) : authority
+  if (host === "") return Result.fail("a URL names a host")
   return Result.flatMap(parse(scheme + host + path), (url) => {
     if (url.host.includes("*") && !/^[\u0021-\u007e]*$/.test(authority)) {
       return Result.fail("a host with a wildcard is written in ASCII")

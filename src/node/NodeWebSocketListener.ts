@@ -82,6 +82,9 @@ const refuse = (socket: Duplex, { status, reason }: Admission.Refusal): void => 
   socket.end(`${head}Content-Length: ${reason.length}\r\n\r\n${reason}`)
 }
 
+// With TLS the socket that connects and the socket that speaks are two objects, of one peer.
+const nameOf = (socket: Net.Socket) => `${socket.remoteAddress} ${socket.remotePort}`
+
 const bracketed = (host: string) => (host.includes(":") ? `[${host}]` : host)
 
 const createServer = (options: Options): Http.Server => {
@@ -110,16 +113,17 @@ const bind = Effect.fnUntraced(function* (options: Options) {
   const server = yield* Effect.try({ try: () => createServer(options), catch: fail })
   server.maxConnections = (options.maxConnections ?? 10_000) + handshakes
 
-  const unfinished = new Set<Net.Socket>()
-  server.on("connection", (socket) => {
-    unfinished.add(socket)
-    socket.once("close", () => unfinished.delete(socket))
+  const unfinished = new Map<string, Net.Socket>()
+  server.on("connection", (socket: Net.Socket) => {
+    const name = nameOf(socket)
+    unfinished.set(name, socket)
+    socket.once("close", () => unfinished.delete(name))
   })
   yield* Effect.addFinalizer(() =>
     Effect.callback<void>((resume) => {
       server.close(() => resume(Effect.void))
       server.closeAllConnections()
-      for (const socket of unfinished) socket.destroy()
+      for (const socket of unfinished.values()) socket.destroy()
     })
   )
   yield* Effect.callback<void, Connection.ConnectionError>((resume) => {
@@ -207,7 +211,7 @@ export const make = (
       const refusal = decide(request)
       if (refusal !== undefined) return refuse(socket, refusal)
       wss.handleUpgrade(request, socket, head, (ws) => {
-        unfinished.delete(request.socket)
+        unfinished.delete(nameOf(request.socket))
         open++
         ws.once("close", () => open--)
         ws.on("error", ignore)

@@ -136,14 +136,16 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
           Effect.mapError((issue) => {
             const { field, problem } = Codec.describe(issue)
             return new ArcpError.InvalidRequest({
-              message: `${at("input", field)}: ${problem}`,
-              details: { field: at("input", field) }
+              message: `${at("payload.input", field)}: ${problem}`,
+              details: { field: at("payload.input", field) }
             })
           }),
           Effect.map((decoded) =>
             // The job's services go over those of the surroundings, which must not lend the agent more than its lease does.
             Effect.updateContext(run(decoded), (job: Context.Context<Services>) =>
-              Context.merge(surroundings, job) as Context.Context<R>) as AgentRegistry.Prepared
+              Context.merge(surroundings, job) as Context.Context<
+                R | Output["EncodingServices"] | Failure["EncodingServices"]
+              >) as AgentRegistry.Prepared
           ),
           Effect.provideContext(surroundings)
         )

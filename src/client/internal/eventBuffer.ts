@@ -60,12 +60,12 @@ const trim = (self: EventBuffer) => {
   let behind = Infinity
   for (const reader of self.readers) behind = Math.min(behind, reader.position)
   let count = 0
-  while (exceeds(self, 1) && self.first + count < behind) {
-    const entry = self.entries[count]
-    if (entry === undefined) break
-    self.bytes -= entry.weight
-    count++
-    if (self.entries.length - count <= self.maxEvents && self.bytes <= self.maxBytes) break
+  while (
+    self.first + count < behind &&
+    (self.entries.length - count > self.maxEvents || self.bytes > self.maxBytes) &&
+    count < self.entries.length
+  ) {
+    self.bytes -= self.entries[count++]!.weight
   }
   self.entries.splice(0, count)
   self.first += count
@@ -156,11 +156,14 @@ export const stream = (self: EventBuffer): Stream.Stream<JobEvent.JobEvent, Clie
 /** What a value takes in memory, roughly, in bytes. Not recursive: a peer decides how deep it is. */
 export const weigh = (value: unknown): number => {
   let weight = 0
-  const rest: Array<unknown> = [value]
-  for (let next = rest.pop(); rest.length > 0 || next !== undefined; next = rest.pop()) {
+  const rest = [value]
+  while (rest.length > 0) {
+    const next = rest.pop()
     weight += 16
     if (typeof next === "string") weight += next.length * 2
-    else if (typeof next === "object" && next !== null) {
+    else if (Array.isArray(next)) {
+      for (const item of next) rest.push(item)
+    } else if (typeof next === "object" && next !== null) {
       for (const [key, member] of Object.entries(next)) {
         weight += key.length * 2
         rest.push(member)

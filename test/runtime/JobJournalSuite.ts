@@ -1,0 +1,178 @@
+/** What every journal owes, whatever it writes to. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import type * as Ids from "../../src/protocol/Ids.ts"
+import * as JobJournal from "../../src/runtime/JobJournal.ts"
+import * as RuntimeConfig from "../../src/runtime/RuntimeConfig.ts"
+
+const job = "job_1" as Ids.JobId
+const traceId = "4bf92f3577b34da6a3ce929d0e0e4736" as Ids.TraceId
+
+const event = (n: number): JobJournal.Draft => ({ type: "job.event", kind: "log", payload: JSON.stringify({ n }) })
+const terminal: JobJournal.Draft = { type: "job.result", kind: "", payload: JSON.stringify({ done: true }) }
+
+/** The numbers that entries hold, and their places. */
+const numbers = (page: JobJournal.Page) =>
+  page.entries.map((entry) => {
+    const frame = JSON.parse(`{${entry.tail.slice(1)}`)
+    return entry.type === "job.event" ? frame.payload.n : "end"
+  })
+
+const all = Number.MAX_SAFE_INTEGER
+
+export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal>) => {
+  const using = (changes: Partial<RuntimeConfig.RuntimeConfig> = {}) =>
+    Effect.provide(Layer.fresh(makeLayer).pipe(Layer.provide(RuntimeConfig.layer(changes))))
+
+  const opened = Effect.tap(JobJournal.JobJournal, (journal) => journal.open({ id: job, traceId }))
+
+  describe(name, () => {
+    it.effect("keeps order, and numbers each entry of the job from 1", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.append(job, 1, [event(0), event(1)])
+        yield* journal.append(job, 1, [event(2)])
+        const page = yield* journal.read(job, -1, all)
+        assert.deepStrictEqual(numbers(page), [0, 1, 2])
+        assert.deepStrictEqual(page.entries.map((entry) => JSON.parse(`{${entry.tail.slice(1)}`).job_seq), [1, 2, 3])
+        assert.deepStrictEqual([page.firstOffset, page.ended], [0, false])
+      }).pipe(using()))
+
+    it.effect("reads after an offset, in pages of about the size asked for, never none if there is one", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.append(job, 1, [event(0), event(1), event(2)])
+        assert.deepStrictEqual(numbers(yield* journal.read(job, 0, all)), [1, 2])
+        assert.deepStrictEqual(numbers(yield* journal.read(job, -1, 1)), [0])
+        assert.deepStrictEqual(numbers(yield* journal.read(job, 2, all)), [])
+      }).pipe(using()))
+
+    it.effect("takes one terminal, as the last entry, and says who wrote it", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.append(job, 1, [event(0)])
+        assert.isTrue(yield* journal.end(job, 1, terminal))
+        assert.isFalse(yield* journal.end(job, 1, terminal))
+        const refused = yield* Effect.flip(journal.append(job, 1, [event(1)]))
+        assert.deepStrictEqual([refused._tag, refused.reason], ["JournalClosed", "ended"])
+        const page = yield* journal.read(job, -1, all)
+        assert.deepStrictEqual([numbers(page), page.ended], [[0, "end"], true])
+        assert.isTrue((yield* journal.read(job, 1, all)).ended)
+        assert.isFalse((yield* journal.read(job, -1, 1)).ended)
+      }).pipe(using()))
+
+    it.effect("refuses a writer of another epoch, and an unknown job", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        assert.strictEqual((yield* Effect.flip(journal.append(job, 2, [event(0)]))).reason, "stale")
+        assert.isFalse(yield* journal.end(job, 2, terminal))
+        assert.strictEqual((yield* Effect.flip(journal.append("job_2" as Ids.JobId, 1, [event(0)]))).reason, "unknown")
+      }).pipe(using()))
+
+    it.effect("follows history and live as one, each entry once, to the end", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.append(job, 1, [event(0), event(1)])
+        const reader = yield* JobJournal.follow(job, -1, 1).pipe(Stream.map(numbers), Stream.runCollect, Effect.forkChild)
+        for (let n = 2; n < 50; n++) {
+          yield* journal.append(job, 1, [event(n)])
+          if (n % 7 === 0) yield* Effect.yieldNow
+        }
+        yield* journal.end(job, 1, terminal)
+        const seen = (yield* Fiber.join(reader)).flat()
+        assert.deepStrictEqual(seen, [...Array.from({ length: 50 }, (_, n) => n), "end"])
+      }).pipe(using()))
+
+    it.effect("without a pacer an append never waits, and the oldest entries make room", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        for (let n = 0; n < 1000; n++) yield* journal.append(job, 1, [event(n)])
+        yield* journal.end(job, 1, terminal)
+        const page = yield* journal.read(job, -1, all)
+        assert.isAbove(page.firstOffset, 0)
+        const expected = [...Array.from({ length: 1000 - page.firstOffset }, (_, n) => n + page.firstOffset), "end"]
+        assert.deepStrictEqual(numbers(page), expected)
+        const held = page.entries.reduce((sum, entry) => sum + entry.tail.length, 0)
+        assert.isAtMost(held, 20_000)
+      }).pipe(using({ maxJournalPerJob: 20_000 })))
+
+    it.effect("the bound over all jobs holds, and no terminal is lost to it", () =>
+      Effect.gen(function*() {
+        const journal = yield* JobJournal.JobJournal
+        const jobs = Array.from({ length: 10 }, (_, n) => `job_${n}` as Ids.JobId)
+        for (const id of jobs) {
+          yield* journal.open({ id, traceId })
+          for (let n = 0; n < 100; n++) yield* journal.append(id, 1, [event(n)])
+          yield* journal.end(id, 1, terminal)
+        }
+        const pages = yield* Effect.forEach(jobs, (id) => journal.read(id, -1, all))
+        const held = pages.flatMap((page) => page.entries).reduce((sum, entry) => sum + entry.tail.length, 0)
+        assert.isAtMost(held, 30_000 + 10 * 200)
+        assert.isTrue(pages.every((page) => numbers(page).at(-1) === "end"))
+      }).pipe(using({ maxJournal: 30_000 })))
+
+    it.effect("a job suspends at the window of its pacer and goes on as that advances", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.advance(job, Option.some(-1))
+        let written = 0
+        const writer = yield* Effect.gen(function*() {
+          for (let n = 0; n < 200; n++) {
+            yield* journal.append(job, 1, [event(n)])
+            written++
+          }
+        }).pipe(Effect.forkChild({ startImmediately: true }))
+        yield* TestClock.adjust("1 hour")
+        const first = written
+        assert.isBelow(first, 30)
+        yield* journal.advance(job, Option.some(first - 1))
+        yield* TestClock.adjust("1 hour")
+        // Entries differ by a digit in length, hence not to the entry.
+        assert.isAtMost(Math.abs(written - first * 2), 2)
+        // Nobody paces any more: the job runs on.
+        yield* journal.advance(job, Option.none())
+        yield* Fiber.join(writer)
+        assert.strictEqual(written, 200)
+      }).pipe(using({ pacingWindow: 2000 })))
+
+    it.effect("a suspended append can be interrupted, and the end of the job ends it", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.advance(job, Option.some(-1))
+        const fill = Effect.forever(journal.append(job, 1, [event(0)]))
+        const interrupted = yield* Effect.forkChild(fill, { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.interrupt(interrupted)
+        const ended = yield* Effect.forkChild(fill, { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        yield* journal.end(job, 1, terminal)
+        const refused = yield* Effect.flip(Fiber.join(ended))
+        assert.strictEqual(refused.reason, "ended")
+      }).pipe(using({ pacingWindow: 2000 })))
+
+    it.effect("wakes watchers until their scope closes", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        const scope = yield* Scope.make()
+        let woken = 0
+        yield* Scope.provide(journal.watch(job, () => woken++), scope)
+        yield* journal.append(job, 1, [event(0)])
+        assert.strictEqual(woken, 1)
+        yield* Scope.close(scope, Exit.void)
+        yield* journal.append(job, 1, [event(1)])
+        assert.strictEqual(woken, 1)
+      }).pipe(using()))
+
+    it.effect("forgets a job altogether, and lets its followers go", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.append(job, 1, [event(0)])
+        const reader = yield* JobJournal.follow(job, -1).pipe(Stream.runDrain, Effect.forkChild({ startImmediately: true }))
+        yield* TestClock.adjust("1 second")
+        yield* journal.remove(job)
+        yield* Fiber.join(reader)
+        assert.deepStrictEqual((yield* journal.read(job, -1, all)).entries, [])
+      }).pipe(using()))
+  })
+}
