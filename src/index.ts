@@ -1,7 +1,13 @@
 /**
- * The Agent Runtime Control Protocol (ARCP v1.1) for Effect: the client's side and what both sides share. The runtime's side is in
- * `effect-arcp/runtime`. Nothing here needs Node, so a browser can be a client.
+ * The Agent Runtime Control Protocol (ARCP v1.1) for Effect, both sides of the wire. Nothing here needs Node, so a browser can be a client;
+ * what a host on Node adds is in `effect-arcp/node`, what tests need in `effect-arcp/testing`.
  *
  * @since 0.1.0
  */
-export * as protocol from "./protocol/index.ts"
+export * from "./protocol/index.ts"
+export * from "./session/index.ts"
+export * from "./authority/index.ts"
+export * from "./leased/index.ts"
+export * from "./runtime/index.ts"
+export * from "./client/index.ts"
+export * from "./transport/index.ts"

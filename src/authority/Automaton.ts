@@ -59,14 +59,8 @@ const positions = (segments: ReadonlyArray<Segment.Segment>): number => {
  */
 export const make = (patterns: ReadonlyArray<ReadonlyArray<Segment.Segment>>): Automaton => {
   const size = (patterns.reduce((sum, segments) => sum + positions(segments), 0) + 31) >>> 5
-  const [start, accept, separator, any, wait, again] = Array.from({ length: 6 }, () => new Int32Array(size)) as [
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array
-  ]
+  const none = () => new Int32Array(size)
+  const [start, accept, separator, any, wait, again] = [none(), none(), none(), none(), none(), none()]
   const literal = new Map<number, Array<[word: number, bits: number]>>()
   let at = 0
 

@@ -145,7 +145,7 @@ export const isExpired = (self: Lease, now: number): boolean =>
  * Whether the lease covers the operation at `now` (milliseconds since the Unix epoch). Expiry is looked at first (§9.5), then the
  * capability (§9.3). A target without a canonical form is denied.
  *
- * @category decisions
+ * @category predicates
  * @since 0.1.0
  */
 export const authorize = (

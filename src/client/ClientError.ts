@@ -85,9 +85,7 @@ const only = <const Tag extends ArcpError.ArcpError["_tag"]>(...tags: ReadonlyAr
   const expected: ReadonlySet<string> = new Set(tags)
   const isExpected = (error: ArcpError.ArcpError): error is Extract<ArcpError.ArcpError, { readonly _tag: Tag }> =>
     expected.has(error._tag)
-  return (
-    error: ArcpError.ArcpError
-  ): Extract<ArcpError.ArcpError, { readonly _tag: Tag }> | ArcpError.InternalError =>
+  return (error: ArcpError.ArcpError): Extract<ArcpError.ArcpError, { readonly _tag: Tag }> | ArcpError.InternalError =>
     isExpected(error)
       ? error
       : new ArcpError.InternalError({

@@ -133,7 +133,10 @@ export const add = (self: ResultAssembler, chunk: Chunk): Result.Result<ResultAs
   }
   const last: Link = { chunk, bytes, before: partial?.last }
   return Result.succeed({
-    partials: HashMap.set(self.partials, result_id, { last, binary: (partial?.binary ?? false) || bytes !== undefined }),
+    partials: HashMap.set(self.partials, result_id, {
+      last,
+      binary: (partial?.binary ?? false) || bytes !== undefined
+    }),
     bytes: total,
     chunks: self.chunks + 1,
     maxBytes: self.maxBytes

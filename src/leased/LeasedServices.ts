@@ -1,8 +1,36 @@
-// Founder's interim file so that the runtime type-checks; the leased helper replaces it with the real seam (same exported names).
+/**
+ * What an agent gets of the ordinary Effect services: the one seam between the runtime and this folder.
+ *
+ * @since 0.1.0
+ */
 import { Context, Effect, FileSystem } from "effect"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import * as LeasedFileSystem from "./LeasedFileSystem.ts"
 
+/**
+ * The services that an agent may use, each behind the lease of its job.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export type LeasedServices = FileSystem.FileSystem
 
+/**
+ * Makes the services of a job. What the host offers is read where this is evaluated: where the runtime is built.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
 export const forJob: Effect.Effect<(guard: LeaseGuard.LeaseGuard["Service"]) => Context.Context<LeasedServices>> =
-  Effect.succeed(() => Context.make(FileSystem.FileSystem, FileSystem.makeNoop({})))
+  Effect.map(
+    LeasedFileSystem.LeasedFileSystem,
+    (fileSystem) => (guard) => Context.make(FileSystem.FileSystem, fileSystem(guard))
+  )
+
+/**
+ * The services where there is no job, such as while an agent's layer is built: all of them refuse.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const refusing: Context.Context<LeasedServices> = Context.make(FileSystem.FileSystem, LeasedFileSystem.refusing)

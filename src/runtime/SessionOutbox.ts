@@ -7,21 +7,43 @@
  * journal.
  *
  * **Stamp, store, send.** A number is given once. The stamp is in the store before the frame leaves, and only the current epoch can store
- * one, so a connection that was superseded falls silent.
+ * one, so a connection that was superseded falls silent. What a connection did not deliver the next one replays from the stamps: the same
+ * numbers, the same frames.
+ *
+ * **Windows.** A client that declares it (see `Feature.declaration`) paces what it is sent by its acknowledgements: a job of which it has
+ * a window's worth unread waits, and only that job, within a larger window of the session. For any other client the line itself is the
+ * pace, and a lag is only told. An outcome never waits.
  *
  * @since 0.1.0
  */
-import { Array as Arr, Effect, Exit, Latch, Option, Scope } from "effect"
+import { Array as Arr, Clock, Effect, Exit, Latch, Option, Scope } from "effect"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
+import type * as SessionMessage from "../protocol/SessionMessage.ts"
+import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Connection from "../session/Connection.ts"
-import type * as StampLog from "../session/StampLog.ts"
+import * as StampLog from "../session/StampLog.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as SessionStore from "./SessionStore.ts"
+
+/**
+ * A job that a session is sent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Following {
+  readonly job: Ids.JobId
+  readonly traceId: Ids.TraceId
+  /** The offset after which to begin; -1 for all that is kept. */
+  readonly after: number
+  /** Whether this session sets the pace of the job: its submitter does. */
+  readonly paces: boolean
+}
 
 /**
  * @category models
@@ -32,37 +54,69 @@ export interface SessionOutbox {
   readonly reply: (message: Message.FromRuntime) => Effect.Effect<void>
   /** Sends a frame with a number that stands in no journal; `tail` is its text after the head. */
   readonly own: (type: string, tail: string) => Effect.Effect<void>
-  /** Delivers a job from after an offset on, until its outcome. A job that is followed already goes on as it was. */
-  readonly follow: (job: Ids.JobId, options: {
-    readonly after: number
-    /** Whether this session sets the pace of the job: its submitter does. */
-    readonly paces: boolean
-  }) => Effect.Effect<void>
-  /** Writes to a connection until it fails or a later one takes over. Only one may run. */
+  /** Delivers a job until its outcome. A job that is followed already goes on as it was. */
+  readonly follow: (following: Following) => Effect.Effect<void>
+  /** Ends the delivery of a job that this session only observes. */
+  readonly unfollow: (job: Ids.JobId) => Effect.Effect<void>
+  readonly isFollowing: (job: Ids.JobId) => boolean
+  /** Takes an acknowledgement (§6.5). */
+  readonly acknowledge: (ack: SessionMessage.Ack["payload"]) => Effect.Effect<void>
+  /** Whether all that was sent after a number can still be replayed. */
+  readonly covers: (seq: number) => Effect.Effect<boolean>
+  /**
+   * Writes to a connection until it fails or a later one takes over; first what was sent after `replay`, if the connection resumes the
+   * session from there. Only one may run.
+   */
   readonly run: (
     connection: Connection.Line,
-    epoch: number
-  ) => Effect.Effect<never, Connection.ConnectionError | SessionStore.StaleEpoch>
+    epoch: number,
+    replay: Option.Option<number>
+  ) => Effect.Effect<never, Connection.ConnectionError | SessionStore.StaleEpoch | Uncovered>
   /** Done once all answers queued before have been written. */
   readonly flushed: Effect.Effect<void>
+  /** The highest number given so far. */
+  readonly last: Effect.Effect<number>
+}
+
+/**
+ * What was to be replayed is no longer kept.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export interface Uncovered {
+  readonly _tag: "Uncovered"
 }
 
 /** Frames for one write, with what becomes true when they leave. */
 interface Batch {
   readonly frames: Array<string>
   readonly stamps: Array<StampLog.Stamp>
-  readonly pages: Array<{ readonly source: Followed; readonly cursor: number; readonly ended: boolean }>
+  readonly pages: Array<Sent & { readonly source: Source; readonly ended: boolean }>
   characters: number
   /** The last number given. */
   seq: number
 }
 
-interface Followed {
+/** A page on its way, or not yet acknowledged. */
+interface Sent {
+  readonly lastSeq: number
+  readonly lastOffset: number
+  readonly characters: number
+}
+
+interface Source {
   readonly job: Ids.JobId
+  readonly traceId: Ids.TraceId
   readonly paces: boolean
   readonly scope: Scope.Closeable
   /** The offset of the last entry that was stamped or passed over. */
   cursor: number
+  /** The offset up to which the client has read. */
+  taken: number
+  /** Sent and not acknowledged, oldest first; only for a client that declares its pace. */
+  readonly unread: Array<Sent>
+  unreadCharacters: number
 }
 
 /** Whether a session that negotiated these features sees this kind; what is hidden takes no number. */
@@ -77,186 +131,363 @@ export const make: (session: {
   readonly id: Ids.SessionId
   readonly features: ReadonlySet<Feature.Feature>
   readonly profile: Dialect.Profile
-}) => Effect.Effect<SessionOutbox, never, JobJournal.JobJournal | SessionStore.SessionStore | Scope.Scope> = Effect.fnUntraced(
-  function*({ features, id, profile }) {
-    const config = yield* RuntimeConfig.RuntimeConfig
-    const journal = yield* JobJournal.JobJournal
-    const store = yield* SessionStore.SessionStore
-    const owner = yield* Effect.scope
-    const head = Codec.encodeHead(id)
-    const messageId = Ids.sequencedMessageId(id)
+}) => Effect.Effect<
+  SessionOutbox,
+  never,
+  JobJournal.JobJournal | SessionStore.SessionStore | Scope.Scope
+> = Effect.fnUntraced(function*({ features, id, profile }) {
+  const config = yield* RuntimeConfig.RuntimeConfig
+  const journal = yield* JobJournal.JobJournal
+  const store = yield* SessionStore.SessionStore
+  const owner = yield* Effect.scope
+  const head = Codec.encodeHead(id)
+  const messageId = Ids.sequencedMessageId(id)
+  /** Whether acknowledgements pace this client; `ack` alone does not say that any will come. */
+  const declared = profile === "effect" && features.has("ack")
 
-    const work = yield* Latch.make(false)
-    const room = yield* Latch.make(true)
-    const followed = new Map<Ids.JobId, Followed>()
-    const marked = new Set<Followed>()
-    const replies: Array<string> = []
-    const owns: Array<{ readonly type: string; readonly tail: string }> = []
-    /** Characters of both. */
-    let waiting = 0
-    let last = 0
-    let attached = false
-    /** Called when the write that takes what is queued now is done. */
-    const afterWrite: Array<() => void> = []
+  const work = yield* Latch.make(false)
+  const room = yield* Latch.make(true)
+  const sources = new Map<Ids.JobId, Source>()
+  const marked = new Set<Source>()
+  const replies: Array<string> = []
+  const owns: Array<{ readonly type: string; readonly tail: string }> = []
+  /** Called when the write that takes what is queued now is done. */
+  const afterWrite: Array<() => void> = []
+  /** Characters of answers that wait. */
+  let waiting = 0
+  /** Characters that the client was sent and has not acknowledged, over all jobs. */
+  let unread = 0
+  let last = 0
+  let attached = false
+  let acknowledged = 0
+  /** Whether the client was told that it lags, and has not caught up since. */
+  let warned = false
+  /** Grows with each acknowledgement that frees something. */
+  let progress = 0
 
-    const frame = (type: string, seq: number, tail: string) => head(type, messageId(seq), seq) + tail
+  const frame = (type: string, seq: number, tail: string) => head(type, messageId(seq), seq) + tail
 
-    const queue = (characters: number, put: () => void): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        if (waiting > config.maxPendingReplies) {
-          room.closeUnsafe()
-          return Effect.andThen(room.await, queue(characters, put))
-        }
-        put()
-        waiting += characters
-        work.openUnsafe()
-        return Effect.void
-      })
-
-    const unfollow = (source: Followed) =>
-      Effect.suspend(() => {
-        followed.delete(source.job)
-        marked.delete(source)
-        return Scope.close(source.scope, Exit.void)
-      })
-
-    const mark = (source: Followed) => {
-      marked.add(source)
+  const queue = (characters: number, put: () => void): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (waiting > config.maxPendingReplies) {
+        room.closeUnsafe()
+        return Effect.andThen(room.await, queue(characters, put))
+      }
+      put()
+      waiting += characters
       work.openUnsafe()
-    }
-
-    const takeReplies = (batch: Batch) => {
-      for (const text of replies.splice(0)) batch.frames.push(text)
-      for (const { tail, type } of owns.splice(0)) {
-        batch.stamps.push({ _tag: "Own", firstSeq: ++batch.seq, type, tail })
-        batch.frames.push(frame(type, batch.seq, tail))
-      }
-      waiting = 0
-      room.openUnsafe()
-    }
-
-    const takePage = (batch: Batch, source: Followed, page: JobJournal.Page) => {
-      let from = 0
-      let count = 0
-      const flush = () => {
-        if (count === 0) return
-        const firstSeq = batch.seq - count + 1
-        batch.stamps.push({ _tag: "Range", firstSeq, job: source.job, firstOffset: page.firstOffset + from, count })
-        count = 0
-      }
-      for (const [index, entry] of page.entries.entries()) {
-        if (!isVisible(entry.kind, features)) {
-          flush()
-          continue
-        }
-        if (count === 0) from = index
-        count++
-        const text = frame(entry.type, ++batch.seq, projected(entry, profile))
-        batch.characters += text.length
-        batch.frames.push(text)
-      }
-      flush()
-      batch.pages.push({ source, cursor: page.firstOffset + page.entries.length - 1, ended: page.ended })
-    }
-
-    const collect = Effect.fnUntraced(function*() {
-      const batch: Batch = { frames: [], stamps: [], pages: [], characters: 0, seq: last }
-      takeReplies(batch)
-      for (const source of [...marked]) {
-        if (batch.characters >= config.maxBatch) break
-        // Unmarked before it is read, so that what is appended meanwhile marks it again, at the end of the round.
-        marked.delete(source)
-        const page = yield* journal.read(source.job, source.cursor, config.maxBatch / 4)
-        if (page.entries.length === 0 && !page.ended) continue
-        if (!page.ended) marked.add(source)
-        takePage(batch, source, page)
-      }
-      return batch
+      return Effect.void
     })
 
-    /** From here on the numbers are taken, whether or not the frames arrive: a resume replays what did not. */
-    const commit = (batch: Batch, epoch: number) =>
-      Effect.uninterruptible(
-        Effect.andThen(
-          Arr.isArrayNonEmpty(batch.stamps) ? store.stamp(id, epoch, batch.stamps) : Effect.void,
-          Effect.sync(() => {
-            last = batch.seq
-            for (const { cursor, source } of batch.pages) source.cursor = cursor
-          })
-        )
-      )
+  const mark = (source: Source) => {
+    marked.add(source)
+    work.openUnsafe()
+  }
 
-    const stalled = new Connection.ConnectionError({ reason: "write", message: "The peer does not read" })
+  const drop = (source: Source) =>
+    Effect.suspend(() => {
+      sources.delete(source.job)
+      marked.delete(source)
+      unread -= source.unreadCharacters
+      source.unreadCharacters = 0
+      return Scope.close(source.scope, Exit.void)
+    })
 
-    const turn = Effect.fnUntraced(function*(connection: Connection.Line, epoch: number) {
-      const written = afterWrite.splice(0)
-      const batch = yield* collect()
-      yield* commit(batch, epoch)
-      if (Arr.isArrayNonEmpty(batch.frames)) {
-        yield* Effect.timeoutOrElse(connection.send(batch.frames), {
-          duration: config.stallTimeout,
-          orElse: () => Effect.fail(stalled)
+  const isBlocked = (source: Source) =>
+    declared && (source.unreadCharacters >= config.pacingWindow || unread >= config.sessionWindow)
+
+  const takeReplies = (batch: Batch) => {
+    for (const text of replies.splice(0)) batch.frames.push(text)
+    for (const { tail, type } of owns.splice(0)) takeOwn(batch, type, tail)
+    waiting = 0
+    room.openUnsafe()
+  }
+
+  const takeOwn = (batch: Batch, type: string, tail: string) => {
+    batch.stamps.push({ _tag: "Own", firstSeq: ++batch.seq, type, tail })
+    batch.frames.push(frame(type, batch.seq, tail))
+  }
+
+  const takePage = (batch: Batch, source: Source, page: JobJournal.Page) => {
+    let from = 0
+    let count = 0
+    let characters = 0
+    const flush = () => {
+      if (count === 0) return
+      const firstSeq = batch.seq - count + 1
+      batch.stamps.push({ _tag: "Range", firstSeq, job: source.job, firstOffset: page.firstOffset + from, count })
+      count = 0
+    }
+    for (const [index, entry] of page.entries.entries()) {
+      if (!isVisible(entry.kind, features)) {
+        flush()
+        continue
+      }
+      if (count === 0) from = index
+      count++
+      const text = frame(entry.type, ++batch.seq, projected(entry, profile))
+      characters += text.length
+      batch.frames.push(text)
+    }
+    flush()
+    batch.characters += characters
+    const lastOffset = page.firstOffset + page.entries.length - 1
+    batch.pages.push({ source, ended: page.ended, lastSeq: batch.seq, lastOffset, characters })
+  }
+
+  /** A status of the session's own about one of its jobs. */
+  const status = (source: Source, now: number, body: { readonly phase: string; readonly message: string }) =>
+    `,${
+      JSON.stringify({
+        job_id: source.job,
+        trace_id: source.traceId,
+        payload: { kind: "status", ts: Timestamp.format(now), body }
+      }).slice(1)
+    }`
+
+  const collect = Effect.fnUntraced(function*() {
+    const batch: Batch = { frames: [], stamps: [], pages: [], characters: 0, seq: last }
+    takeReplies(batch)
+    for (const source of [...marked]) {
+      if (batch.characters >= config.maxBatch) break
+      // Unmarked before it is read, so that what is appended meanwhile marks it again, at the end of the round.
+      marked.delete(source)
+      const blocked = isBlocked(source)
+      const page = yield* journal.read(source.job, source.cursor, blocked ? 1 : config.maxBatch / 4)
+      if (page.entries.length === 0 && !page.ended) continue
+      // An acknowledgement marks it again; only an outcome does not wait for one.
+      if (blocked && !page.ended) continue
+      if (page.firstOffset > source.cursor + 1) {
+        const skipped = page.firstOffset - source.cursor - 1
+        const message = `${skipped} events are no longer kept`
+        const phase = "subscription_lagged"
+        takeOwn(batch, "job.event", status(source, yield* Clock.currentTimeMillis, { phase, message }))
+      }
+      if (!page.ended) marked.add(source)
+      takePage(batch, source, page)
+    }
+    return batch
+  })
+
+  /** From here on the numbers are taken, whether or not the frames arrive: a resume replays what did not. */
+  const commit = (batch: Batch, epoch: number) =>
+    Effect.uninterruptible(
+      Effect.andThen(
+        Arr.isArrayNonEmpty(batch.stamps) ? store.stamp(id, epoch, batch.stamps) : Effect.void,
+        Effect.sync(() => {
+          last = batch.seq
+          for (const { characters, lastOffset, lastSeq, source } of batch.pages) {
+            source.cursor = lastOffset
+            if (!declared) continue
+            source.unread.push({ characters, lastOffset, lastSeq })
+            source.unreadCharacters += characters
+            unread += characters
+          }
         })
-      }
-      for (const done of written) done()
-      for (const { cursor, ended, source } of batch.pages) {
-        if (source.paces) yield* journal.advance(source.job, Option.some(cursor))
-        if (ended) yield* unfollow(source)
-      }
-    })
-
-    const pace = Effect.suspend(() =>
-      Effect.forEach(followed.values(), ({ cursor, job, paces }) =>
-        paces ? journal.advance(job, attached ? Option.some(cursor) : Option.none()) : Effect.void, { discard: true })
+      )
     )
 
-    const attach = Effect.suspend(() => {
-      attached = true
-      // Answers belong to the connection that asked.
-      replies.length = 0
-      waiting = 0
-      for (const source of followed.values()) mark(source)
-      return pace
-    })
+  const stalled = (message: string) => new Connection.ConnectionError({ reason: "write", message })
 
-    const detach = Effect.suspend(() => {
-      attached = false
-      return pace
-    })
+  const send = (connection: Connection.Line, frames: ReadonlyArray<string>) =>
+    Arr.isReadonlyArrayNonEmpty(frames)
+      ? Effect.timeoutOrElse(connection.send(frames), {
+        duration: config.stallTimeout,
+        orElse: () => Effect.fail(stalled("The peer does not read"))
+      })
+      : Effect.void
 
-    return {
-      flushed: Effect.callback<void>((resume) => {
-        afterWrite.push(() => resume(Effect.void))
-        work.openUnsafe()
-      }),
-      reply: (message) => {
-        const text = Codec.encode(message)
-        return queue(text.length, () => replies.push(text))
-      },
-      own: (type, tail) => queue(tail.length, () => owns.push({ type, tail })),
-      follow: Effect.fnUntraced(function*(job, { after, paces }) {
-        if (followed.has(job)) return
-        const source: Followed = { job, paces, cursor: after, scope: yield* Scope.fork(owner) }
-        followed.set(job, source)
-        yield* Scope.provide(journal.watch(job, () => mark(source)), source.scope)
-        if (paces && attached) yield* journal.advance(job, Option.some(after))
-        mark(source)
-      }),
-      run: (connection, epoch) =>
-        Effect.andThen(
-          attach,
-          Effect.gen(function*() {
-            while (true) {
-              yield* work.await
-              work.closeUnsafe()
-              yield* turn(connection, epoch)
-              if (marked.size > 0 || replies.length > 0 || owns.length > 0) work.openUnsafe()
-            }
-          })
-        ).pipe(Effect.ensuring(detach))
+  const turn = Effect.fnUntraced(function*(connection: Connection.Line, epoch: number) {
+    const written = afterWrite.splice(0)
+    const batch = yield* collect()
+    yield* commit(batch, epoch)
+    yield* send(connection, batch.frames)
+    for (const done of written) done()
+    for (const { ended, lastOffset, source } of batch.pages) {
+      if (!declared) {
+        source.taken = lastOffset
+        if (source.paces) yield* journal.advance(source.job, Option.some(lastOffset))
+      }
+      if (ended) yield* drop(source)
     }
+    yield* warn
+  })
+
+  /** Tells a client that acknowledges, but does not declare its pace, that it lags: once, until it has caught up by half. */
+  const warn = Effect.suspend(() => {
+    const lag = last - acknowledged
+    if (declared || !features.has("ack")) return Effect.void
+    if (warned) {
+      warned = lag > config.lagWarning / 2
+      return Effect.void
+    }
+    const source = lag > config.lagWarning ? [...sources.values()].at(-1) : undefined
+    if (source === undefined) return Effect.void
+    warned = true
+    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.sync(() => {
+        const message = `consumer lag ${lag} events`
+        // Never waits to say that there is too much to wait for.
+        owns.push({ type: "job.event", tail: status(source, now, { phase: "back_pressure", message }) })
+      }))
+  })
+
+  const replay = Effect.fnUntraced(function*(connection: Connection.Line, seq: number) {
+    const stamps = yield* store.since(id, seq)
+    if (Option.isNone(stamps)) return yield* Effect.fail<Uncovered>({ _tag: "Uncovered" })
+    let frames: Array<string> = []
+    let characters = 0
+    for (const stamp of stamps.value) {
+      for (let done = 0; done < StampLog.width(stamp);) {
+        if (stamp._tag === "Own") {
+          frames.push(frame(stamp.type, stamp.firstSeq, stamp.tail))
+          done++
+        } else {
+          const offset = stamp.firstOffset + done
+          const page = yield* journal.read(stamp.job, offset - 1, config.maxBatch / 4)
+          const entries = page.entries.slice(0, stamp.count - done)
+          if (entries.length === 0 || page.firstOffset !== offset) return yield* Effect.fail<Uncovered>({ _tag: "Uncovered" })
+          for (const entry of entries) {
+            const text = frame(entry.type, stamp.firstSeq + done++, projected(entry, profile))
+            characters += text.length
+            frames.push(text)
+          }
+        }
+        if (characters < config.maxBatch) continue
+        yield* send(connection, frames)
+        frames = []
+        characters = 0
+      }
+    }
+    yield* send(connection, frames)
+  })
+
+  const covers = Effect.fnUntraced(function*(seq: number) {
+    const stamps = yield* store.since(id, seq)
+    if (Option.isNone(stamps)) return false
+    for (const stamp of stamps.value) {
+      if (stamp._tag === "Own") continue
+      const page = yield* journal.read(stamp.job, stamp.firstOffset - 1, 1)
+      if (page.entries.length === 0 || page.firstOffset !== stamp.firstOffset) return false
+    }
+    return true
+  })
+
+  const pace = Effect.suspend(() =>
+    Effect.forEach(
+      sources.values(),
+      ({ job, paces, taken }) =>
+        paces ? journal.advance(job, attached ? Option.some(taken) : Option.none()) : Effect.void,
+      { discard: true }
+    )
+  )
+
+  const attach = Effect.suspend(() => {
+    attached = true
+    // Answers belong to the connection that asked.
+    replies.length = 0
+    waiting = 0
+    room.openUnsafe()
+    for (const source of sources.values()) mark(source)
+    return pace
+  })
+
+  const detach = Effect.suspend(() => {
+    attached = false
+    return pace
+  })
+
+  /** Drops a client that declared its pace and then takes nothing more. Runs only while something waits for it. */
+  const watchdog = Effect.gen(function*() {
+    while (true) {
+      const before = progress
+      const owed = unread > 0
+      yield* Effect.sleep(config.stallTimeout)
+      const full = unread >= config.sessionWindow || [...sources.values()].some(isBlocked)
+      if (owed && full && progress === before) return yield* Effect.fail(stalled("The peer acknowledges nothing"))
+    }
+  })
+
+  const acknowledge = (ack: SessionMessage.Ack["payload"]) =>
+    Effect.suspend(() => {
+      acknowledged = Math.max(acknowledged, Math.min(ack.last_processed_seq, last))
+      if (!declared) return Effect.void
+      const advanced: Array<Source> = []
+      for (const source of sources.values()) {
+        const named = ack.jobs !== undefined && Object.hasOwn(ack.jobs, source.job) ? ack.jobs[source.job]! : 0
+        const upTo = Math.max(acknowledged, Math.min(named, last))
+        let read = 0
+        while (read < source.unread.length && source.unread[read]!.lastSeq <= upTo) read++
+        if (read === 0) continue
+        for (const page of source.unread.splice(0, read)) {
+          source.taken = page.lastOffset
+          source.unreadCharacters -= page.characters
+          unread -= page.characters
+        }
+        progress++
+        advanced.push(source)
+      }
+      // Room in the session's window is room for every job that waits for it.
+      if (advanced.length > 0) for (const source of sources.values()) mark(source)
+      return Effect.forEach(
+        advanced,
+        ({ job, paces, taken }) => (paces ? journal.advance(job, Option.some(taken)) : Effect.void),
+        { discard: true }
+      )
+    })
+
+  return {
+    last: Effect.sync(() => last),
+    flushed: Effect.callback<void>((resume) => {
+      afterWrite.push(() => resume(Effect.void))
+      work.openUnsafe()
+    }),
+    reply: (message) => {
+      const text = Codec.encode(message)
+      return queue(text.length, () => replies.push(text))
+    },
+    own: (type, tail) => queue(tail.length, () => owns.push({ type, tail })),
+    isFollowing: (job) => sources.has(job),
+    follow: Effect.fnUntraced(function*({ after, job, paces, traceId }) {
+      if (sources.has(job)) return
+      const source: Source = {
+        job,
+        traceId,
+        paces,
+        scope: yield* Scope.fork(owner),
+        cursor: after,
+        taken: after,
+        unread: [],
+        unreadCharacters: 0
+      }
+      sources.set(job, source)
+      yield* Scope.provide(journal.watch(job, () => mark(source)), source.scope)
+      if (paces && attached) yield* journal.advance(job, Option.some(after))
+      mark(source)
+    }),
+    unfollow: (job) =>
+      Effect.suspend(() => {
+        const source = sources.get(job)
+        return source === undefined || source.paces ? Effect.void : drop(source)
+      }),
+    acknowledge,
+    covers,
+    run: (connection, epoch, from) =>
+      Effect.gen(function*() {
+        yield* attach
+        if (Option.isSome(from)) yield* replay(connection, from.value)
+        const deliver = Effect.gen(function*() {
+          while (true) {
+            yield* work.await
+            work.closeUnsafe()
+            yield* turn(connection, epoch)
+            if (marked.size > 0 || replies.length > 0 || owns.length > 0) work.openUnsafe()
+          }
+        })
+        return yield* declared ? Effect.raceFirst(deliver, watchdog) : deliver
+      }).pipe(Effect.ensuring(detach))
   }
-)
+})
 
 /** Clients of one family read an inline result from `output`; for all others an entry leaves as it stands. */
 const projected = (entry: JobJournal.Entry, profile: Dialect.Profile): string => {

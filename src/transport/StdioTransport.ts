@@ -5,13 +5,14 @@
  */
 import {
   Array,
-  Cause,
+  type Cause,
   Context,
   Deferred,
   Duration,
   Effect,
   Exit,
   Fiber,
+  Latch,
   Layer,
   Logger,
   type PlatformError,
@@ -68,32 +69,53 @@ const fromPipes = Effect.fnUntraced(function* (pipes: Pipes, options: Options) {
   const inbox = yield* Queue.bounded<NonEmptyReadonlyArray<string>, Connection.ConnectionError>(inboxCapacity)
   const outbox = yield* Queue.bounded<Parcel, Cause.Done>(1)
   const underway = new Set<Parcel>()
+  const leaving = Latch.makeUnsafe(false)
   const encoder = new TextEncoder()
   let down: Connection.ConnectionError | undefined
 
-  const end = (error: Connection.ConnectionError): Effect.Effect<void> =>
+  const settle = (parcel: Parcel, exit: Exit.Exit<void, Connection.ConnectionError>) => {
+    underway.delete(parcel)
+    Deferred.doneUnsafe(parcel.taken, exit)
+  }
+  // Nothing more is written, and what is underway has nobody to take it.
+  const abandon = (error: Connection.ConnectionError) =>
     Effect.suspend(() => {
       down ??= error
+      for (const parcel of underway) settle(parcel, Exit.fail(down))
+      return Queue.end(outbox)
+    })
+  // This side leaves: what is underway still goes out, what still comes in is dropped.
+  const leave = (reason: Connection.CloseReason) =>
+    Effect.suspend(() => {
+      down ??= closed(reason)
+      leaving.openUnsafe()
       return Effect.andThen(Queue.fail(inbox, down), Queue.end(outbox))
     })
 
   const decode = LineDecoder.make(options.maxFrameBytes ?? FrameSize.defaultMax)
   yield* Stream.runForEach(pipes.input, (chunk) => {
-    // After the end what still comes is read and dropped, so that the peer is not stuck in a write when it should leave.
-    if (down !== undefined) return Effect.void
+    // Reading goes on past the end, so that the peer is not stuck in a write when it should leave.
+    if (leaving.isOpen()) return Effect.void
     const { lines, failure } = decode(chunk)
-    const deliver = Array.isReadonlyArrayNonEmpty(lines) ? Queue.offer(inbox, lines) : Effect.void
+    const delivered =
+      !Array.isReadonlyArrayNonEmpty(lines) || Queue.offerUnsafe(inbox, lines)
+        ? Effect.void
+        : Effect.raceFirst(Queue.offer(inbox, lines), leaving.await)
     return failure === undefined
-      ? deliver
+      ? delivered
       : Effect.andThen(
-          deliver,
-          end(new Connection.ConnectionError({ reason: "read", message: failure.reason, code: failure.code }))
+          delivered,
+          Effect.fail(
+            new Connection.ConnectionError({ reason: "read", message: failure.reason, code: failure.code })
+          )
         )
   }).pipe(
-    Effect.matchCauseEffect({
-      onFailure: (cause) => end(failed("read", cause)),
-      onSuccess: () => end(new Connection.ConnectionError({ reason: "closed", message: "end of input" }))
+    Effect.matchEffect({
+      onFailure: (error) => Effect.succeed(error._tag === "ConnectionError" ? error : failed("read", error)),
+      onSuccess: () =>
+        Effect.succeed(new Connection.ConnectionError({ reason: "closed", message: "end of input" }))
     }),
+    Effect.flatMap((error) => Effect.andThen(Queue.fail(inbox, error), abandon(error))),
     Effect.forkScoped
   )
 
@@ -106,30 +128,18 @@ const fromPipes = Effect.fnUntraced(function* (pipes: Pipes, options: Options) {
       return Array.of(parcel.bytes)
     })
   })
-  const settle = (parcel: Parcel, exit: Exit.Exit<void, Connection.ConnectionError>) => {
-    underway.delete(parcel)
-    Deferred.doneUnsafe(parcel.taken, exit)
-  }
   const writer = yield* Stream.run(Stream.fromPull(Effect.succeed(next)), pipes.output).pipe(
-    Effect.onExit((exit) => {
-      const error = Exit.isSuccess(exit) ? closed(Connection.close.normal) : failed("write", exit.cause)
-      return Effect.andThen(
-        end(error),
-        Effect.sync(() => {
-          for (const parcel of underway) settle(parcel, Exit.fail(down ?? error))
-        })
-      )
+    Effect.matchEffect({
+      // What the peer has sent is read all the same.
+      onFailure: (error) => abandon(failed("write", error)),
+      onSuccess: () => abandon(closed(Connection.close.normal))
     }),
-    Effect.exit,
     Effect.forkScoped
   )
 
   // What was sent before the end still goes out, unless nobody takes it.
   yield* Effect.addFinalizer(() =>
-    end(closed(Connection.close.normal)).pipe(
-      Effect.andThen(Fiber.await(writer)),
-      Effect.timeoutOption(grace)
-    )
+    leave(Connection.close.normal).pipe(Effect.andThen(Fiber.await(writer)), Effect.timeoutOption(grace))
   )
 
   return {
@@ -146,12 +156,13 @@ const fromPipes = Effect.fnUntraced(function* (pipes: Pipes, options: Options) {
         }
         const parcel: Parcel = { bytes: encoder.encode(batch.join("\n") + "\n"), taken: Deferred.makeUnsafe() }
         underway.add(parcel)
-        return Effect.flatMap(Queue.offer(outbox, parcel), (offered) => {
-          if (!offered && down !== undefined) settle(parcel, Exit.fail(down))
-          return Deferred.await(parcel.taken)
-        })
+        const taken = Deferred.await(parcel.taken)
+        // Behind what an interrupted send has left there is a queue, which nobody may come to empty.
+        return Queue.offerUnsafe(outbox, parcel)
+          ? taken
+          : Effect.raceFirst(Effect.andThen(Queue.offer(outbox, parcel), Effect.never), taken)
       }),
-    close: (reason) => end(closed(reason))
+    close: leave
   } satisfies Connection.Frames
 })
 
@@ -159,14 +170,8 @@ const fromPipes = Effect.fnUntraced(function* (pipes: Pipes, options: Options) {
 const closed = ({ code, reason }: Connection.CloseReason) =>
   new Connection.ConnectionError({ reason: "closed", message: reason, code })
 
-const failed = (reason: "read" | "write", cause: Cause.Cause<unknown>) => {
-  const error = Cause.squash(cause)
-  return new Connection.ConnectionError({
-    reason,
-    message: error instanceof Error ? error.message : `the ${reason} failed`,
-    cause: error
-  })
-}
+const failed = (reason: "read" | "write", cause: PlatformError.PlatformError) =>
+  new Connection.ConnectionError({ reason, message: cause.message, cause })
 
 /**
  * Done when the one connection of this process is over, with all that its handler had to finish. A runtime on standard input and output

@@ -4,8 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Array, Duration, Effect, Layer, Predicate, type Scope } from "effect"
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { Cause, Deferred, Duration, Effect, Layer, Predicate, Queue, type Scope } from "effect"
 import { Socket } from "effect/socket"
 import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
@@ -69,51 +68,103 @@ export const fromWebSocket = Effect.fnUntraced(function* <R>(
   options: LineOptions
 ) {
   const ws = yield* acquire
-  const socket = yield* Socket.fromWebSocket(Effect.succeed(ws), {
-    openTimeout: options.connectTimeout ?? Duration.seconds(10)
+  const { opened, pull } = yield* reader(ws, options.maxFrameBytes ?? FrameSize.defaultMax)
+  yield* Effect.timeoutOrElse(opened, {
+    duration: options.connectTimeout ?? Duration.seconds(10),
+    orElse: () => Effect.fail(notOpened("the connection did not open in time"))
   })
-  const reader = yield* Effect.mapError(socket.reader, fromSocketError)
-  const wire = options.wire?.()
-  const max = options.maxFrameBytes ?? FrameSize.defaultMax
-  const highWaterMark = options.highWaterMark ?? defaultHighWaterMark
-  let ended: Connection.ConnectionError | undefined
+  return {
+    secure: options.secure,
+    peer: options.peer,
+    pull,
+    send: writer(ws, options.wire?.(), options.highWaterMark ?? defaultHighWaterMark),
+    close: (reason) => Effect.sync(() => close(ws, reason))
+  } satisfies Connection.Frames
+})
 
-  const close = (reason: Connection.CloseReason) => {
-    if (ws.readyState > OPEN) return
-    const text = FrameSize.byteLength(reason.reason) > 123 ? reason.reason.slice(0, 41) : reason.reason
-    try {
-      ws.close(reason.code, text)
-    } catch {
-      // A page may close with 1000 and 4000 to 4999 alone: there 1008 is said as 4008.
-      ws.close(4000 + (reason.code % 1000), text)
-    }
+/** `readyState` of a WebSocket that can be written to; less is on its way in, greater on its way out. */
+const OPEN = 1
+
+/** What is read ahead of who pulls, in characters, before the WebSocket is paused. */
+const readAhead = 64 * 1024
+
+/** What is read ahead where there is no pausing, before the line is given up. */
+const readAheadMax = 64 * 1024 * 1024
+
+/** Gathers what comes in. Whoever pulls is woken once for all that arrived in one turn. */
+const reader = Effect.fnUntraced(function* (ws: Socket.WebSocketLike, maxFrameBytes: number) {
+  const inbox = yield* Queue.unbounded<string, Connection.ConnectionError>()
+  const opened = yield* Deferred.make<void, Connection.ConnectionError>()
+  const pausing = isPausable(ws) ? ws : undefined
+  let open = ws.readyState === OPEN
+  let held = 0
+
+  const onOpen = () => {
+    open = true
+    Deferred.doneUnsafe(opened, Effect.void)
   }
-
+  const end = (error: Connection.ConnectionError) => {
+    Deferred.doneUnsafe(opened, Effect.fail(error))
+    Queue.failCauseUnsafe(inbox, Cause.fail(error))
+  }
   const refuse = (reason: Connection.CloseReason) => {
-    ended = new Connection.ConnectionError({ reason: "read", message: reason.reason, code: reason.code })
-    close(reason)
-    return ended
+    ws.removeEventListener("message", onMessage)
+    end(new Connection.ConnectionError({ reason: "read", message: reason.reason, code: reason.code }))
+    close(ws, reason)
   }
-
-  // The frames in front of one that may not be, if there are any; the refusal itself is left for the next pull.
-  const admit = (batch: NonEmptyReadonlyArray<string | Uint8Array>) => {
-    const frames: string[] = []
-    for (const frame of batch) {
-      if (typeof frame !== "string") refuse(Connection.close.textOnly)
-      else if (FrameSize.exceeds(frame, max)) refuse(Connection.close.tooBig)
-      else frames.push(frame)
-      if (ended !== undefined) break
-    }
-    return Array.isArrayNonEmpty(frames) ? Effect.succeed(frames) : pull
+  const onMessage = ({ data }: Socket.WebSocketEvent) => {
+    if (typeof data !== "string") return refuse(Connection.close.textOnly)
+    if (FrameSize.exceeds(data, maxFrameBytes)) return refuse(Connection.close.tooBig)
+    Queue.offerUnsafe(inbox, data)
+    held += data.length
+    if (held < readAhead) return
+    if (pausing !== undefined) pausing.pause()
+    else if (held > readAheadMax) refuse({ code: 1008, reason: "frames are not read" })
   }
+  const onError = (event: Socket.WebSocketEvent) => end(failed(open ? "read" : "open", event))
+  const onClose = ({ code, reason }: Socket.WebSocketEvent) =>
+    end(open ? closed(code, reason) : notOpened("the connection was closed before it was open"))
 
-  const pull: Connection.Frames["pull"] = Effect.suspend(() =>
-    ended === undefined ? Effect.flatMap(Effect.mapError(reader.pull, fromSocketError), admit) : Effect.fail(ended)
+  ws.addEventListener("open", onOpen)
+  ws.addEventListener("message", onMessage)
+  ws.addEventListener("error", onError)
+  ws.addEventListener("close", onClose)
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      end(closed(1006, "the scope of the line is closed"))
+      ws.removeEventListener("open", onOpen)
+      ws.removeEventListener("message", onMessage)
+      ws.removeEventListener("close", onClose)
+      // The error listener stays: an error that nobody listens to ends a Node process. Unpaused, the closing handshake can be read.
+      pausing?.resume()
+    })
   )
+  if (open) onOpen()
+  if (ws.readyState > OPEN) end(closed(1006, undefined))
+  pausing?.resume()
 
-  const full = () => (wire === undefined ? bufferedAmount(ws) : wire.writableLength) > highWaterMark
+  return {
+    opened: Deferred.await(opened),
+    pull: Effect.map(Queue.takeAll(inbox), (frames) => {
+      if (held >= readAhead) pausing?.resume()
+      held = 0
+      return frames
+    })
+  }
+})
 
-  const send: Connection.Frames["send"] = (frames) =>
+interface Pausable {
+  pause(): void
+  resume(): void
+}
+
+const isPausable = (ws: Socket.WebSocketLike): ws is Socket.WebSocketLike & Pausable =>
+  Predicate.hasProperty(ws, "pause") && typeof ws.pause === "function"
+
+/** A batch is one write, where the wire can gather it. */
+const writer =
+  (ws: Socket.WebSocketLike, wire: Wire | undefined, highWaterMark: number): Connection.Frames["send"] =>
+  (frames) =>
     Effect.suspend(() => {
       if (ws.readyState !== OPEN) return Effect.fail(gone())
       wire?.cork()
@@ -124,26 +175,29 @@ export const fromWebSocket = Effect.fnUntraced(function* <R>(
       } finally {
         wire?.uncork()
       }
-      if (!full()) return Effect.void
-      return wire === undefined ? sunk : drained(ws, wire)
+      if (wire === undefined) return sunk(ws, highWaterMark)
+      return wire.writableLength > highWaterMark ? drained(ws, wire) : Effect.void
     })
 
-  // Without a wire nothing tells when there is room.
-  const sunk: Effect.Effect<void, Connection.ConnectionError> = Effect.suspend(() =>
-    ws.readyState !== OPEN ? Effect.fail(gone()) : full() ? Effect.delay(sunk, Duration.millis(5)) : Effect.void
-  )
+// Without a wire nothing tells when there is room.
+const sunk = (ws: Socket.WebSocketLike, highWaterMark: number): Effect.Effect<void, Connection.ConnectionError> =>
+  Effect.suspend(() => {
+    if (bufferedAmount(ws) <= highWaterMark) return Effect.void
+    if (ws.readyState !== OPEN) return Effect.fail(gone())
+    return Effect.delay(sunk(ws, highWaterMark), Duration.millis(5))
+  })
 
-  return {
-    secure: options.secure,
-    peer: options.peer,
-    pull,
-    send,
-    close: (reason) => Effect.sync(() => close(reason))
-  } satisfies Connection.Frames
-})
-
-/** `readyState` of a WebSocket that can be written to; greater is on its way out. */
-const OPEN = 1
+const close = (ws: Socket.WebSocketLike, { code, reason }: Connection.CloseReason) => {
+  if (ws.readyState > OPEN) return
+  // A reason may take 123 bytes.
+  const text = FrameSize.byteLength(reason) > 123 ? reason.slice(0, 41) : reason
+  try {
+    ws.close(code, text)
+  } catch {
+    // A page may close with 1000 and 4000 to 4999 alone: there 1008 is said as 4008.
+    ws.close(4000 + (code % 1000), text)
+  }
+}
 
 const gone = () => new Connection.ConnectionError({ reason: "write", message: "the connection is closed" })
 
@@ -169,6 +223,13 @@ const drained = (ws: Socket.WebSocketLike, wire: Wire) =>
     return Effect.sync(stop)
   })
 
+const closed = (code: number | undefined, reason: string | undefined) =>
+  new Connection.ConnectionError({
+    reason: "closed",
+    message: reason === undefined || reason === "" ? "closed" : reason,
+    code: code ?? 1006
+  })
+
 // What `ws` makes of a peer that breaks the rules, and the code that it then closes with.
 const violations: { readonly [code: string]: number } = {
   WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
@@ -176,47 +237,20 @@ const violations: { readonly [code: string]: number } = {
   WS_ERR_INVALID_UTF8: 1007
 }
 
-const fromSocketError = (error: Socket.SocketError): Connection.ConnectionError => {
-  const { reason } = error
-  switch (reason._tag) {
-    case "SocketCloseError":
-      return new Connection.ConnectionError({
-        reason: "closed",
-        message: reason.closeReason === undefined || reason.closeReason === "" ? "closed" : reason.closeReason,
-        code: reason.code
-      })
-    case "SocketReadError": {
-      const cause = underlying(reason.cause)
-      const code = violations[cause.code]
-      return new Connection.ConnectionError({
-        reason: "read",
-        message: cause.message,
-        cause: reason.cause,
-        ...(code === undefined ? undefined : { code })
-      })
-    }
-    case "SocketOpenError":
-      return new Connection.ConnectionError({
-        reason: "open",
-        message: reason.kind === "Timeout" ? "the connection did not open in time" : underlying(reason.cause).message,
-        cause: reason.cause
-      })
-    case "SocketWriteError":
-    case "SocketUpgradeError":
-      return new Connection.ConnectionError({ reason: "write", message: reason.message, cause: reason.cause })
-  }
-}
+const notOpened = (message: string, cause?: unknown) =>
+  new Connection.ConnectionError({ reason: "open", message, ...(cause === undefined ? undefined : { cause }) })
 
-// Of an event the error that it tells of, as far as the platform says.
-const underlying = (cause: unknown): { readonly message: string; readonly code: string } => {
-  const error = Predicate.hasProperty(cause, "error") ? cause.error : cause
-  return {
-    message:
-      Predicate.hasProperty(error, "message") && typeof error.message === "string" && error.message !== ""
-        ? error.message
-        : "the connection failed",
-    code: Predicate.hasProperty(error, "code") && typeof error.code === "string" ? error.code : ""
-  }
+// An event tells of an error as far as the platform lets it.
+const failed = (reason: "open" | "read", event: Socket.WebSocketEvent) => {
+  const cause: unknown = Predicate.hasProperty(event, "error") ? event.error : event
+  const code = Predicate.hasProperty(cause, "code") ? violations[String(cause.code)] : undefined
+  const message = Predicate.hasProperty(cause, "message") ? String(cause.message) : ""
+  return new Connection.ConnectionError({
+    reason,
+    message: message === "" ? "the connection failed" : message,
+    cause,
+    ...(code === undefined ? undefined : { code })
+  })
 }
 
 /**
@@ -233,7 +267,7 @@ export const endpoint = (
   Connection.ConnectionError
 > =>
   Effect.suspend(() => {
-    const fail = (message: string) => Effect.fail(new Connection.ConnectionError({ reason: "open", message }))
+    const fail = (message: string) => Effect.fail(notOpened(message))
     const parsed = URL.parse(url)
     if (parsed === null) return fail("url: not a URL")
     if (parsed.protocol !== "ws:" && parsed.protocol !== "wss:") return fail("url: neither ws: nor wss:")
@@ -278,8 +312,7 @@ export const dial = (
     const acquire = Effect.acquireRelease(
       Effect.try({
         try: () => construct(url),
-        catch: (cause) =>
-          new Connection.ConnectionError({ reason: "open", message: "the WebSocket could not be made", cause })
+        catch: (cause) => notOpened("the WebSocket could not be made", cause)
       }),
       (ws) => Effect.sync(() => ws.close(Connection.close.normal.code))
     )

@@ -263,6 +263,7 @@ describe("Pattern", () => {
     ["cost.budget", "USD:1", "amount"],
     ["tool.call", "\udc00", "surrogate"],
     ["tool.call", "a".repeat(1025), "1024"],
+    ["fs.read", "/".repeat(1025), "1024"],
     // Short as it is written, too long once its characters are escaped.
     ["net.fetch", `https://h/${"é".repeat(500)}`, "escapes included"]
   ])("refuses the %s pattern %j", (capability, source, reason) => {

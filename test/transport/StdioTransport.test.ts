@@ -116,6 +116,16 @@ describe("a child process", () => {
       }))
     }).pipe(Effect.provide(NodeServices.layer)))
 
+  it.live("that is done ends by itself, though its input is open", () =>
+    Effect.gen(function*() {
+      const handle = yield* ChildProcess.make(process.execPath, [echo], {
+        stdin: Stream.concat(Stream.encodeText(Stream.make("bye\n")), Stream.never),
+        stderr: "ignore"
+      })
+      assert.strictEqual(yield* Stream.mkString(Stream.decodeText(handle.stdout)), "bye\n")
+      assert.strictEqual(yield* handle.exitCode, 0)
+    }).pipe(Effect.provide(NodeServices.layer)))
+
   it.live("that cannot be started fails the dial", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(StdioTransport.dial({ command: "/no/such/runtime" }))

@@ -194,7 +194,11 @@ const tell = (self: ClientSession, job: Job.Job, { payload }: JobMessage.Event):
   const ts = payload.ts ?? Timestamp.format(self.clock.currentTimeMillisUnsafe())
   // The codec has checked that the body is one of this kind.
   const event = { kind: payload.kind, ts, body: payload.body } as JobEvent.JobEvent
-  if (EventBuffer.isSpilling(job.events)) return Effect.andThen(patience(job), Effect.sync(() => Job.tell(job, event)))
+  if (EventBuffer.isSpilling(job.events))
+    return Effect.andThen(
+      patience(job),
+      Effect.sync(() => Job.tell(job, event))
+    )
   Job.tell(job, event)
   return isBlocked(self, job) ? untilRead(self, job) : undefined
 }
@@ -323,7 +327,7 @@ const forget = (self: ClientSession, job: Job.Job) => {
   self.jobs.delete(job.id)
   settle(self, job.id)
   // Some peers acknowledge a cancellation by the job's end alone (§7.4).
-  for (let cancel = Requests.cancelOf(self.requests, job.id); cancel !== undefined; ) {
+  for (let cancel = Requests.cancelOf(self.requests, job.id); cancel !== undefined;) {
     Requests.cancelled(self.requests, cancel)
     cancel = Requests.cancelOf(self.requests, job.id)
   }
@@ -511,7 +515,10 @@ export const request = <A>(
       restore(self.permits.take(1)),
       Effect.suspend(() =>
         self.lost === undefined
-          ? Effect.andThen(Effect.forkIn(exchange, self.scope), restore(Deferred.await(pending.reply)))
+          ? Effect.andThen(
+              Effect.forkIn(exchange, self.scope, { startImmediately: true }),
+              restore(Deferred.await(pending.reply))
+            )
           : Effect.andThen(self.permits.release(1), Effect.fail(self.lost))
       )
     )

@@ -29,7 +29,7 @@ export interface EventBuffer {
   first: number
   /** How it ended: with the job, or with the session. */
   end: "running" | "done" | ClientError.EventsError
-  /** Nobody can read it any more. */
+  /** Nobody can read it. */
   discarded: boolean
   readonly readers: Set<Reader>
   readonly changed: Latch.Latch
@@ -73,7 +73,10 @@ const trim = (self: EventBuffer) => {
 
 /** Takes one more event. */
 export const append = (self: EventBuffer, event: JobEvent.JobEvent, weight: number): void => {
-  if (self.discarded) return
+  if (self.discarded) {
+    self.first++
+    return
+  }
   self.entries.push({ event, weight })
   self.bytes += weight
   trim(self)
@@ -99,16 +102,25 @@ export const end = (self: EventBuffer, how: "done" | ClientError.EventsError): v
   self.changed.openUnsafe()
 }
 
-/** Lets go of everything, now and later: the handle never reached anybody. */
+/** Lets go of all events, those to come included: nobody has a handle to read them with. */
 export const discard = (self: EventBuffer): void => {
   self.discarded = true
+  self.first += self.entries.length
   self.entries = []
   self.bytes = 0
 }
 
+/** Takes events in again: somebody has a handle after all. */
+export const keep = (self: EventBuffer): void => {
+  self.discarded = false
+}
+
 const pageSize = 256
 
-const pull = (self: EventBuffer, reader: Reader): Effect.Effect<NonEmptyReadonlyArray<JobEvent.JobEvent>, ClientError.EventsError | Cause.Done> =>
+const pull = (
+  self: EventBuffer,
+  reader: Reader
+): Effect.Effect<NonEmptyReadonlyArray<JobEvent.JobEvent>, ClientError.EventsError | Cause.Done> =>
   Effect.suspend(() => {
     const from = reader.position - self.first
     const [head, ...rest] = self.entries.slice(from, from + pageSize)

@@ -49,7 +49,8 @@ const hello = (id: Ids.MessageId, offer: Offer): SessionMessage.Hello => ({
   type: "session.hello",
   payload: {
     client: offer.client,
-    auth: { scheme: "bearer", token: offer.token },
+    // The caller may have labelled it otherwise.
+    auth: { scheme: "bearer", token: Redacted.make(Redacted.value(offer.token), { label: "token" }) },
     capabilities: {
       encodings: ["json"],
       features: offer.features,
@@ -63,7 +64,9 @@ const read = (frame: Frame): Result.Result<SessionMessage.Welcome, ClientError.C
   if (Result.isFailure(frame)) {
     const { error, type } = frame.failure
     return type === "session.welcome" || type === "session.error"
-      ? Result.fail(new ArcpError.InternalError({ message: `The runtime's ${type} could not be read: ${error.message}` }))
+      ? Result.fail(
+          new ArcpError.InternalError({ message: `The runtime's ${type} could not be read: ${error.message}` })
+        )
       : undefined
   }
   const message = frame.success

@@ -31,6 +31,8 @@ export interface Job {
   readonly outcome: Deferred.Deferred<Outcome>
   assembly: Result.Result<ResultAssembler.ResultAssembler, ResultAssembler.AssemblyError>
   finalStatus: string | undefined
+  /** How many were given out. */
+  handles: number
 }
 
 export const make = (options: {
@@ -49,7 +51,8 @@ export const make = (options: {
   events: options.events,
   outcome: Deferred.makeUnsafe(),
   assembly: Result.succeed(ResultAssembler.make(options.maxResultBytes)),
-  finalStatus: undefined
+  finalStatus: undefined,
+  handles: 0
 })
 
 /** Takes one more event. Chunks of the result are put together here, so that the result comes whether or not anybody reads events. */

@@ -55,9 +55,7 @@ const needs = (payload: Payload, ref: AgentRef.AgentRef): ReadonlyArray<readonly
     ? []
     : [["cost.budget", "lease_request.cost.budget"] as const]),
   ...(payload.lease_request?.["model.use"] === undefined ? [] : [["model.use", "lease_request.model.use"] as const]),
-  ...(payload.lease_constraints === undefined
-    ? []
-    : [["lease_expires_at", "lease_constraints.expires_at"] as const])
+  ...(payload.lease_constraints === undefined ? [] : [["lease_expires_at", "lease_constraints.expires_at"] as const])
 ]
 
 /** The payload of the submit, or what is wrong with it. */

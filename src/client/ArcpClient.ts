@@ -1,0 +1,450 @@
+/**
+ * Submits work to a runtime and follows it (§6, §7).
+ *
+ * ```ts
+ * import { Effect, Redacted, Schema, Stream } from "effect"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { AgentContract } from "effect-arcp/protocol"
+ *
+ * const Greeter = AgentContract.make({ name: "greeter", input: Schema.String, output: Schema.String })
+ *
+ * const program = Effect.gen(function*() {
+ *   const client = yield* ArcpClient.ArcpClient
+ *   const job = yield* client.submit(Greeter, "world")
+ *   yield* Stream.runForEach(job.events, (event) => Effect.log(event.kind))
+ *   return yield* job.result
+ * })
+ *
+ * const ClientLive = ArcpClient.ArcpClient.layer({ token: Redacted.make("secret") })
+ * ```
+ *
+ * @since 0.1.0
+ */
+import {
+  Clock,
+  Context,
+  DateTime,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Layer,
+  type Option,
+  Redacted,
+  type Schema,
+  Scope,
+  Tracer
+} from "effect"
+import { SecureRandom } from "effect/crypto"
+import type * as AgentContract from "../protocol/AgentContract.ts"
+import * as ArcpError from "../protocol/ArcpError.ts"
+import type * as Capability from "../protocol/Capability.ts"
+import * as Feature from "../protocol/Feature.ts"
+import * as Ids from "../protocol/Ids.ts"
+import type * as JobMessage from "../protocol/JobMessage.ts"
+import type * as Json from "../protocol/Json.ts"
+import type * as SessionMessage from "../protocol/SessionMessage.ts"
+import * as Connection from "../session/Connection.ts"
+import * as Dialer from "../session/Dialer.ts"
+import * as ClientError from "./ClientError.ts"
+import * as ClientSession from "./internal/clientSession.ts"
+import * as EventBuffer from "./internal/eventBuffer.ts"
+import * as Handshake from "./internal/handshake.ts"
+import type * as Job from "./internal/job.ts"
+import * as Link from "./internal/link.ts"
+import * as Requests from "./internal/requests.ts"
+import * as Submission from "./internal/submission.ts"
+import * as Target from "./internal/target.ts"
+import type * as JobHandle from "./JobHandle.ts"
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /** What the client calls itself. Default `effect-arcp`. */
+  readonly name?: string
+  readonly version?: string
+  /** The bearer token (§6.1), or how to get one, which is then done for each connection. */
+  readonly token: Redacted.Redacted | Effect.Effect<Redacted.Redacted>
+  /** What to offer the runtime. Default {@link features}. */
+  readonly features?: ReadonlyArray<Feature.Feature>
+  /** How long dialling and the runtime's welcome may take together. Default 10 seconds. */
+  readonly handshakeTimeout?: Duration.Input
+  /** How long the answer to a submit, a cancellation or a ping may take. Default 30 seconds. */
+  readonly requestTimeout?: Duration.Input
+  readonly limits?: Partial<Limits>
+}
+
+/**
+ * What a client holds at most.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Limits {
+  /** Events of one job that a handle keeps. Default 4096. */
+  readonly events: number
+  /** Their bytes in memory, roughly. Default 4 MiB. */
+  readonly eventBytes: number
+  /** Bytes of the streamed results of one job. Default 64 MiB. */
+  readonly resultBytes: number
+  /** Requests under way at once, to a runtime that says which one it answers; to others it is one. Default 256. */
+  readonly requests: number
+}
+
+/**
+ * @category constants
+ * @since 0.1.0
+ */
+export const limits: Limits = {
+  events: 4096,
+  eventBytes: 4 * 1024 * 1024,
+  resultBytes: 64 * 1024 * 1024,
+  requests: 256
+}
+
+/**
+ * The features that this client offers unless told otherwise.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const features: ReadonlyArray<Feature.Feature> = Feature.all.filter(
+  (feature) => feature !== "ack" && feature !== "list_jobs" && feature !== "subscribe"
+)
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface SubmitOptions {
+  /** The authority that the job needs (§9.1). Without it the job can do nothing that a lease governs. */
+  readonly lease?: Capability.Grants
+  /** When that authority ends (§9.5); text must be UTC. */
+  readonly expiresAt?: DateTime.DateTime | string
+  /** How long the job may run (§7.3); rounded up to whole seconds. */
+  readonly maxRuntime?: Duration.Input
+  /** Submitting again with the same key and parameters gives the same job (§7.2). Each submit gets one of its own if not given. */
+  readonly idempotencyKey?: string
+  /** 32 hexadecimal digits (§11). Taken from the current span if not given, and made up without one. */
+  readonly traceId?: string
+  /** Whether interrupting the submit, or {@link ArcpClient}'s `run`, cancels the job. It does not by default. */
+  readonly cancelOnInterrupt?: boolean
+}
+
+/**
+ * What was negotiated for the session (§6.2).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SessionInfo {
+  readonly id: Ids.SessionId
+  /** What both sides offered: nothing else is used. */
+  readonly features: ReadonlySet<Feature.Feature>
+  readonly runtime: SessionMessage.Peer
+  /** How long the session outlives its connection (§6.3). */
+  readonly resumeWindow: Duration.Duration
+}
+
+/**
+ * Says the input and the outcome of an agent in the types of its contract, or, by name alone, as JSON.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Submit {
+  <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>(
+    agent: AgentContract.AgentContract<Input, Output, Failure>,
+    input: Input["Type"],
+    options?: SubmitOptions
+  ): Effect.Effect<
+    JobHandle.JobHandle<Output["Type"], Failure["Type"]>,
+    ClientError.SubmitError,
+    Input["EncodingServices"] | Output["DecodingServices"] | Failure["DecodingServices"]
+  >
+  /** `agent` is `name` or `name@version` (§7.5). */
+  (
+    agent: string,
+    input: Json.Json,
+    options?: SubmitOptions
+  ): Effect.Effect<JobHandle.JobHandle<Json.Json>, ClientError.SubmitError>
+}
+
+/**
+ * As {@link Submit}, for those who want the result only.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Run {
+  <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>(
+    agent: AgentContract.AgentContract<Input, Output, Failure>,
+    input: Input["Type"],
+    options?: SubmitOptions
+  ): Effect.Effect<
+    Output["Type"],
+    ClientError.SubmitError | ClientError.JobFailure<Failure["Type"]>,
+    Input["EncodingServices"] | Output["DecodingServices"] | Failure["DecodingServices"]
+  >
+  (
+    agent: string,
+    input: Json.Json,
+    options?: SubmitOptions
+  ): Effect.Effect<Json.Json, ClientError.SubmitError | ClientError.JobFailure<never>>
+}
+
+/**
+ * A session with a runtime.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class ArcpClient extends Context.Service<
+  ArcpClient,
+  {
+    /** Asks the runtime to run an agent, and waits until it has accepted the job or refused it (§7.1). */
+    readonly submit: Submit
+    /** Submits and awaits the result. Interrupting it does not cancel the job unless `cancelOnInterrupt` says so. */
+    readonly run: Run
+    /** The agents that the runtime told of when the session began (§6.2). */
+    readonly agents: Effect.Effect<ReadonlyArray<SessionMessage.AgentEntry>>
+    readonly session: Effect.Effect<SessionInfo>
+    /** The time that a sign of life takes there and back (§6.4). `InvalidRequest` if `heartbeat` was not negotiated. */
+    readonly ping: Effect.Effect<Duration.Duration, ClientError.PingError>
+  }
+>()("arcp/client/ArcpClient") {
+  /**
+   * Opens a session over whatever the dialer reaches. Closing the layer takes leave of the runtime (§6.7); jobs go on.
+   */
+  static readonly layer = (options: Options): Layer.Layer<ArcpClient, ClientError.ConnectError, Dialer.Dialer> =>
+    Layer.provide(ArcpClient.layerWithRandom(options), SecureRandom.layerWebCrypto)
+
+  /** As `layer`, with the randomness of the surroundings: ids, keys and trace ids are drawn from it. */
+  static readonly layerWithRandom = (
+    options: Options
+  ): Layer.Layer<ArcpClient, ClientError.ConnectError, Dialer.Dialer | SecureRandom.SecureRandom> =>
+    Layer.effect(ArcpClient, make(options))
+}
+
+const connect = Effect.fnUntraced(function* (options: Options) {
+  const dialer = yield* Dialer.Dialer
+  const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<SecureRandom.SecureRandom>()
+  const nextId = Effect.provideContext(Ids.makeMessageId, context)
+  const token = yield* Redacted.isRedacted(options.token) ? Effect.succeed(options.token) : options.token
+  const offer: Handshake.Offer = {
+    client: { name: options.name ?? "effect-arcp", version: options.version ?? "0.1.0" },
+    token,
+    features: options.features ?? features
+  }
+
+  const lineScope = yield* Scope.fork(scope)
+  const opened = yield* Handshake.open(dialer, yield* nextId, offer).pipe(
+    Scope.provide(lineScope),
+    Effect.timeoutOrElse({
+      duration: options.handshakeTimeout ?? Duration.seconds(10),
+      orElse: () =>
+        Effect.fail(new ArcpError.HeartbeatLost({ message: "The runtime did not answer the hello in time" }))
+    })
+  )
+  // Closed after the farewell below, so that no request is cut off before it has been told why.
+  const requestScope = yield* Scope.fork(scope)
+  const session = ClientSession.make({
+    id: opened.id,
+    welcome: opened.welcome,
+    features: opened.features,
+    limits: { ...limits, ...options.limits },
+    clock,
+    nextId,
+    scope: requestScope
+  })
+  const link = yield* Link.make(session, opened)
+  yield* link.run.pipe(
+    Effect.catch((error) => Effect.sync(() => ClientSession.lose(session, error))),
+    Effect.andThen(opened.connection.close(Connection.close.normal)),
+    Effect.ensuring(Scope.close(lineScope, Exit.void)),
+    Effect.forkIn(scope)
+  )
+  yield* Effect.addFinalizer(() => leave(session, link, opened.connection))
+  return session
+})
+
+/** Takes leave: `session.close`, and the older `session.bye` from a runtime that does not know it or does not answer (§6.7). */
+const leave = (
+  session: ClientSession.ClientSession,
+  link: Link.Link,
+  connection: Handshake.Opened["connection"]
+): Effect.Effect<void> => {
+  const farewell = Effect.gen(function* () {console.log("farewell");
+    const payload = { reason: "client.close" }
+    const id = yield* session.nextId
+    session.closing = id
+    const close: SessionMessage.Close = { ...ClientSession.head(session, id), type: "session.close", payload }
+    yield* session.send(JSON.stringify(close))
+    const answer = yield* Effect.timeoutOption(Deferred.await(session.farewell), Duration.seconds(1))
+    if (answer._tag === "None" || answer.value === "refused") {
+      const head = ClientSession.head(session, yield* session.nextId)
+      const bye: SessionMessage.Bye = { ...head, type: "session.bye", payload }
+      yield* session.send(JSON.stringify(bye))
+    }
+    yield* link.flush
+  })
+  return Effect.suspend(() =>
+    // A line that takes nothing any more must not keep the program from ending.
+    session.lost === undefined ? Effect.timeoutOption(Effect.interruptible(farewell), Duration.seconds(2)) : Effect.void
+  ).pipe(
+    Effect.andThen(
+      Effect.sync(() => ClientSession.lose(session, new ArcpError.HeartbeatLost({ message: "The client is closed" })))
+    ),
+    Effect.andThen(connection.close(Connection.close.normal))
+  )
+}
+
+const make = Effect.fnUntraced(function* (options: Options) {
+  const session = yield* connect(options)
+  const context = yield* Effect.context<SecureRandom.SecureRandom>()
+  const within = Duration.toMillis(options.requestTimeout ?? Duration.seconds(30))
+
+  /** Distinct among the submits under way, since peers match acceptances by it (§11). */
+  const traceIdOf = (given: string | undefined, span: Option.Option<Tracer.AnySpan>) => {
+    if (given !== undefined) return Effect.fromResult(Submission.traceId(given))
+    const traced = Submission.traceId(span._tag === "Some" ? span.value.traceId : "")
+    return traced._tag === "Success" && !session.traceIds.has(traced.success)
+      ? Effect.succeed(traced.success)
+      : Effect.provideContext(Ids.makeTraceId, context)
+  }
+
+  const cancel = Effect.fn("JobHandle.cancel")(function* (job: Job.Job, reason: string) {
+    if (job.finalStatus !== undefined) {
+      return yield* new ArcpError.JobNotFound({
+        message: "The job has already ended",
+        details: { job_id: job.id, final_status: job.finalStatus }
+      })
+    }
+    const id = yield* session.nextId
+    const frame: JobMessage.Cancel = {
+      ...ClientSession.head(session, id),
+      type: "job.cancel",
+      job_id: job.id,
+      payload: { job_id: job.id, reason }
+    }
+    return yield* ClientSession.request(session, Requests.cancel(id, job.id), JSON.stringify(frame), within).pipe(
+      Effect.mapError(ClientError.fromCancel)
+    )
+  })
+
+  /** Nobody will ever hold the job. */
+  const abandon = (job: Job.Job, cancelOnInterrupt: boolean) => {
+    if (job.handles === 0) EventBuffer.discard(job.events)
+    return cancelOnInterrupt ? Effect.ignore(cancel(job, "client.interrupt")) : Effect.void
+  }
+
+  const accept = Effect.fn("ArcpClient.submit")(function* (
+    target: Target.Target<unknown, unknown>,
+    options: SubmitOptions,
+    span: Option.Option<Tracer.AnySpan>
+  ) {
+    const input = yield* target.input
+    const key = options.idempotencyKey ?? (yield* Effect.provideContext(Submission.makeIdempotencyKey, context))
+    const payload = yield* Effect.fromResult(Submission.make(session.features, target.reference, input, key, options))
+    const id = yield* session.nextId
+    const trace_id = yield* traceIdOf(options.traceId, span)
+    const frame = yield* Effect.fromResult(
+      Submission.encode({ ...ClientSession.head(session, id), type: "job.submit", trace_id, payload })
+    )
+    const pending = Requests.submit(id, trace_id, target.reference)
+    session.traceIds.add(trace_id)
+    return yield* ClientSession.request(session, pending, frame, within).pipe(
+      Effect.mapError(ClientError.fromSubmit),
+      Effect.ensuring(Effect.sync(() => session.traceIds.delete(trace_id))),
+      Effect.onInterrupt(() => {
+        const isSent = session.requests.has(id) || Deferred.isDoneUnsafe(pending.reply)
+        const abandoned = Effect.flatMap(Deferred.await(pending.reply), (job) =>
+          abandon(job, options.cancelOnInterrupt ?? false)
+        )
+        return isSent ? Effect.forkIn(Effect.ignore(abandoned), session.scope) : Effect.void
+      })
+    )
+  })
+
+  const outcomeOf = <A, E>(job: Job.Job, target: Target.Target<A, E>): Effect.Effect<A, ClientError.JobFailure<E>> => {
+    let decoded: Exit.Exit<A, ClientError.JobFailure<E>> | undefined
+    return Effect.flatMap(
+      Deferred.await(job.outcome),
+      (outcome) => decoded ?? Effect.flatMap(Effect.exit(target.decode(outcome)), (exit) => (decoded ??= exit))
+    )
+  }
+
+  const handle = <A, E>(job: Job.Job, target: Target.Target<A, E>): JobHandle.JobHandle<A, E> => {
+    job.handles++
+    EventBuffer.keep(job.events)
+    return {
+      id: job.id,
+      agent: job.agent,
+      lease: job.accepted.lease,
+      leaseConstraints: job.accepted.lease_constraints,
+      budget: job.accepted.budget,
+      credentials: job.accepted.credentials ?? [],
+      traceId: job.traceId,
+      acceptedAt: DateTime.makeUnsafe(job.acceptedAt),
+      events: EventBuffer.stream(job.events),
+      result: outcomeOf(job, target),
+      cancel: (reason = "client.cancel") => cancel(job, reason)
+    }
+  }
+
+  const submitTo = <A, E>(target: Target.Target<A, E>, options: SubmitOptions = {}) =>
+    Effect.serviceOption(Tracer.ParentSpan).pipe(
+      Effect.flatMap((span) => accept(target, options, span)),
+      Effect.map((job) => handle(job, target))
+    )
+
+  const runOn = <A, E>(target: Target.Target<A, E>, options: SubmitOptions = {}) =>
+    Effect.serviceOption(Tracer.ParentSpan).pipe(
+      Effect.flatMap((span) => accept(target, options, span)),
+      Effect.flatMap((job) => {
+        if (job.handles === 0) EventBuffer.discard(job.events)
+        return Effect.onInterrupt(outcomeOf(job, target), () => abandon(job, options.cancelOnInterrupt ?? false))
+      })
+    )
+
+  const contracted = <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>(
+    agent: AgentContract.AgentContract<Input, Output, Failure>,
+    input: Input["Type"]
+  ) =>
+    Effect.map(
+      Effect.context<Input["EncodingServices"] | Output["DecodingServices"] | Failure["DecodingServices"]>(),
+      (services) => Target.contracted(agent, input, services)
+    )
+
+  return ArcpClient.of({
+    submit: ((agent: AgentContract.Any | string, input: Json.Json, options?: SubmitOptions) =>
+      typeof agent === "string"
+        ? submitTo(Target.named(agent, input), options)
+        : Effect.flatMap(contracted(agent, input), (target) => submitTo(target, options))) as Submit,
+    run: ((agent: AgentContract.Any | string, input: Json.Json, options?: SubmitOptions) =>
+      typeof agent === "string"
+        ? runOn(Target.named(agent, input), options)
+        : Effect.flatMap(contracted(agent, input), (target) => runOn(target, options))) as Run,
+    agents: Effect.succeed(session.welcome.capabilities.agents ?? []),
+    session: Effect.succeed({
+      id: session.id,
+      features: session.features,
+      runtime: session.welcome.runtime,
+      resumeWindow: Duration.seconds(session.welcome.resume_window_sec)
+    }),
+    ping: Effect.suspend(() =>
+      session.features.has("heartbeat")
+        ? Effect.map(Effect.timed(ClientSession.ping(session, within)), ([duration]) => duration)
+        : Effect.fail(
+            new ArcpError.InvalidRequest({
+              message: `ping: the session has not negotiated "heartbeat"`,
+              details: { feature: "heartbeat" }
+            })
+          )
+    )
+  })
+})

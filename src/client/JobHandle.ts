@@ -1,0 +1,61 @@
+/**
+ * What a client holds of a job that it submitted: the events, the result, the means to cancel.
+ *
+ * @since 0.1.0
+ */
+import type { DateTime, Effect, Stream } from "effect"
+import type * as Capability from "../protocol/Capability.ts"
+import type * as Credential from "../protocol/Credential.ts"
+import type * as Ids from "../protocol/Ids.ts"
+import type * as JobEvent from "../protocol/JobEvent.ts"
+import type * as JobMessage from "../protocol/JobMessage.ts"
+import type * as ClientError from "./ClientError.ts"
+
+/**
+ * An accepted job, with a result of type `A` and declared errors of type `E`.
+ *
+ * Interrupting whoever reads its events or awaits its result never cancels the job: only {@link JobHandle.cancel} does.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JobHandle<out A, out E = never> {
+  readonly id: Ids.JobId
+  /** The resolved `name@version` (§7.5); what was asked for, if the runtime does not say. */
+  readonly agent: string
+  /** The effective lease, which may be narrower than the one asked for (§9.1). */
+  readonly lease: Capability.Grants
+  readonly leaseConstraints: Capability.Constraints | undefined
+  /** What the job could spend when it was accepted, per currency (§9.6). */
+  readonly budget: JobMessage.Budget | undefined
+  /** Upstream credentials minted for this job (§9.8). Those of schemes that version 1.1 does not know are left out. */
+  readonly credentials: ReadonlyArray<Credential.Credential>
+  readonly traceId: Ids.TraceId
+  readonly acceptedAt: DateTime.Utc
+
+  /**
+   * What the job says, from its first event to its last; ends when the job does, however that was.
+   *
+   * It may be run many times, also at once, and each run gets all events. While somebody reads, nothing is lost: a reader that is slow
+   * beyond the client's limits slows down the connection. While nobody does, events beyond those limits are dropped, oldest first; a
+   * stream that is then opened fails at once with `ResumeWindowExpired`, whose `details.dropped` says how many.
+   */
+  readonly events: Stream.Stream<JobEvent.JobEvent, ClientError.EventsError>
+
+  /**
+   * The result, as the contract's output schema decodes it; may be awaited by many, before and after the job's end.
+   *
+   * A streamed result is the string that its text chunks make up, or the base64 of its bytes, before it is decoded: `Schema.String` and
+   * `Schema.Uint8ArrayFromBase64` are outputs that fit (§8.4).
+   *
+   * Fails with the error that the agent declares, or with one of the fifteen: the one that the job ended with, the loss of the session,
+   * `InternalError` for a result that does not fit the contract, and `InvalidRequest` for chunks that do not add up.
+   */
+  readonly result: Effect.Effect<A, ClientError.JobFailure<E>>
+
+  /**
+   * Asks the runtime to end the job, and waits until it says that it will (§7.4). How the job then ends is for {@link JobHandle.result}
+   * to say. A job that has already ended is not found.
+   */
+  readonly cancel: (reason?: string) => Effect.Effect<void, ClientError.CancelError>
+}

@@ -1,0 +1,9 @@
+/**
+ * The client's side: submit, follow, cancel. Nothing of Node behind it.
+ *
+ * @since 0.1.0
+ */
+export * as ArcpClient from "./ArcpClient.ts"
+export * as ClientError from "./ClientError.ts"
+export * as JobHandle from "./JobHandle.ts"
+export * as ResultAssembler from "./ResultAssembler.ts"

@@ -1,0 +1,7 @@
+/**
+ * The ordinary Effect services behind a job's lease.
+ *
+ * @since 0.1.0
+ */
+export * as LeasedFileSystem from "./LeasedFileSystem.ts"
+export * as LeasedServices from "./LeasedServices.ts"
