@@ -7,7 +7,7 @@
  * Here modules come from `../src`. In a program of your own, write `effect-arcp/runtime` for `../src/runtime/index.ts`, and so on.
  */
 import { NodeFileSystem, NodeRuntime } from "@effect/platform-node"
-import { Data, Duration, Effect, Layer, Redacted, Result, Stream } from "effect"
+import { Data, Duration, Effect, Layer, Redacted, Result, Runtime, Stream } from "effect"
 import { randomBytes } from "node:crypto"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
@@ -25,7 +25,7 @@ import { Peek, PeekLive, type Report, Survey, SurveyLive } from "./survey/Survey
 const token = Redacted.make(randomBytes(16).toString("hex"))
 
 /** The runtime: agents, the files that it offers them, who may connect, and where. */
-const Runtime = ArcpServer.serve(Layer.merge(SurveyLive, PeekLive)).pipe(
+const Server = ArcpServer.serve(Layer.merge(SurveyLive, PeekLive)).pipe(
   Layer.provide(LeasedFileSystem.layer()),
   Layer.provide(NodeFileSystem.layer),
   Layer.provide(Authenticator.layerStatic([{ token, principal: "you" }])),
@@ -60,7 +60,11 @@ const program = Effect.gen(function* () {
   const [took, { events, report }] = yield* Effect.timed(survey(root))
   yield* show(report)
   yield* compare(report, root)
-  yield* Screen.say(Screen.dim(`${events.toLocaleString("en")} events in ${Duration.format(Duration.millis(Math.round(Duration.toMillis(took))))}`))
+  yield* Screen.say(
+    Screen.dim(
+      `${events.toLocaleString("en")} events in ${Duration.format(Duration.millis(Math.round(Duration.toMillis(took))))}`
+    )
+  )
 
   yield* denials
   yield* Screen.say()
@@ -70,12 +74,12 @@ const program = Effect.gen(function* () {
 const survey = Effect.fn(function* (root: string) {
   const client = yield* ArcpClient.ArcpClient
   const screen = Screen.make()
-  const job = yield* client.submit(Survey, { root }, { lease: { "fs.read": [`${root}/**`], "tool.call": ["list", "read"] } })
-  const events = yield* job.events.pipe(
-    Stream.tap(screen.draw),
-    Stream.runCount,
-    Effect.ensuring(screen.clear)
+  const job = yield* client.submit(
+    Survey,
+    { root },
+    { lease: { "fs.read": [`${root}/**`], "tool.call": ["list", "read"] } }
   )
+  const events = yield* job.events.pipe(Stream.tap(screen.draw), Stream.runCount, Effect.ensuring(screen.clear))
   return { events, report: yield* job.result }
 })
 
@@ -97,8 +101,20 @@ const show = Effect.fn(function* (report: Report) {
   yield* Screen.table(
     [
       ["longest", longest.map(({ lines, path }) => `${path} (${lines.toLocaleString("en")})`).join(", ") || "nothing"],
-      ["imported", imports.slice(0, 5).map(({ files, module }) => `${module} (${files})`).join(", ") || "nothing"],
-      ["to do", todos.slice(0, 3).map(({ line, path }) => `${path}:${line}`).join(", ") || "nothing"],
+      [
+        "imported",
+        imports
+          .slice(0, 5)
+          .map(({ files, module }) => `${module} (${files})`)
+          .join(", ") || "nothing"
+      ],
+      [
+        "to do",
+        todos
+          .slice(0, 3)
+          .map(({ line, path }) => `${path}:${line}`)
+          .join(", ") || "nothing"
+      ],
       ...(links.length > 0 ? [["links", `${links.slice(0, 3).join(", ")}, left alone`]] : [])
     ],
     [Screen.dim]
@@ -116,7 +132,7 @@ const compare = Effect.fn(function* (report: Report, root: string) {
   yield* expect("lines of the longest file", report.longest[0]?.lines ?? 0, longest)
   yield* expect("files of all folders", total("files"), files)
   yield* expect("lines of all folders", total("lines"), lines)
-  yield* Screen.say(`${Screen.good("✓")} a second count, with plain node:fs, agrees`)
+  yield* Screen.agrees("a second count, with plain node:fs, agrees")
 })
 
 /** A tree with a secret beside it, ways that lead to the secret, and a lease for the tree alone. */
@@ -133,15 +149,26 @@ const denials = Effect.gen(function* () {
   Fs.symlinkSync("../secret.txt", `${place}/tree/link-outside`)
 
   yield* Screen.title(`Under a lease for ${Path.join(Path.basename(place), "tree/**")}`)
-  yield* Screen.table([
-    ["tree/notes.txt", "a file of the tree", yield* peek(place, "tree/notes.txt", secret, "read")],
-    ["tree/link-inside", "a link to notes.txt", yield* peek(place, "tree/link-inside", secret, "read")],
-    ["secret.txt", "a file beside the tree", yield* peek(place, "secret.txt", secret, "PERMISSION_DENIED")],
-    ["tree/../secret.txt", "the same, in other words", yield* peek(place, "tree/../secret.txt", secret, "PERMISSION_DENIED")],
-    ["tree/link-outside", "a link to ../secret.txt", yield* peek(place, "tree/link-outside", secret, "PERMISSION_DENIED")]
-  ], [(text) => text, Screen.dim, (text) => (text.startsWith("read") ? Screen.good(text) : Screen.warn(text))])
+  yield* Screen.table(
+    [
+      ["tree/notes.txt", "a file of the tree", yield* peek(place, "tree/notes.txt", secret, "read")],
+      ["tree/link-inside", "a link to notes.txt", yield* peek(place, "tree/link-inside", secret, "read")],
+      ["secret.txt", "a file beside the tree", yield* peek(place, "secret.txt", secret, "PERMISSION_DENIED")],
+      [
+        "tree/../secret.txt",
+        "the same, in other words",
+        yield* peek(place, "tree/../secret.txt", secret, "PERMISSION_DENIED")
+      ],
+      [
+        "tree/link-outside",
+        "a link to ../secret.txt",
+        yield* peek(place, "tree/link-outside", secret, "PERMISSION_DENIED")
+      ]
+    ],
+    [(text) => text, Screen.dim, (text) => (text.startsWith("read") ? Screen.good(text) : Screen.warn(text))]
+  )
   yield* Screen.say()
-  yield* Screen.say(`${Screen.good("✓")} what was outside was denied, and nothing of it was read`)
+  yield* Screen.agrees("what was outside was denied, and nothing of it came back")
 }).pipe(Effect.scoped)
 
 /** Asks for a file; the answer has to be the expected one, and nothing that comes back may hold the secret. */
@@ -156,7 +183,10 @@ const peek = Effect.fn(function* (place: string, path: string, secret: string, e
   return answer
 })
 
-class Unexpected extends Data.TaggedError("Unexpected")<{ readonly message: string }> {}
+class Unexpected extends Data.TaggedError("Unexpected")<{ readonly message: string }> {
+  /** It is shown below; a stack would say no more. */
+  override readonly [Runtime.errorReported] = false
+}
 
 const expect = <A>(what: string, actual: A, expected: A) =>
   actual === expected ? Effect.void : new Unexpected({ message: `${what}: ${actual}, expected ${expected}` })
@@ -173,4 +203,10 @@ const directory = Effect.fn(function* (path: string) {
   return real
 })
 
-program.pipe(Effect.provide(Client), Effect.provide(Runtime), NodeRuntime.runMain)
+program.pipe(
+  Effect.catchTag("TreeTooLarge", ({ message }) => new Unexpected({ message })),
+  Effect.tapErrorTag("Unexpected", ({ message }) => Screen.say(Screen.warn(`✗ ${message}`))),
+  Effect.provide(Client),
+  Effect.provide(Server),
+  NodeRuntime.runMain
+)

@@ -15,6 +15,7 @@ export const good = (text: string) => styleText("green", text)
 export const warn = (text: string) => styleText("yellow", text)
 
 export const say = (text = "") => Console.log(text === "" ? "" : `  ${text}`)
+export const agrees = (text: string) => say(`${good("✓")} ${text}`)
 export const title = (text: string) => Effect.andThen(say(), say(bold(text)))
 
 /** Rows in columns; numbers to the right. Widths are measured before a column is styled. */
@@ -28,7 +29,9 @@ export const table = (
     rows,
     (row) => {
       const cells = row.map((cell, at) => {
-        const padded = typeof cell === "number" ? show(cell).padStart(widths[at]!) : show(cell).padEnd(widths[at]!)
+        const isLast = at === widths.length - 1
+        const padded =
+          typeof cell === "number" ? show(cell).padStart(widths[at]!) : show(cell).padEnd(isLast ? 0 : widths[at]!)
         return styles[at]?.(padded) ?? padded
       })
       return say(cells.join("  ").trimEnd())

@@ -104,7 +104,7 @@ interface Finding {
 }
 
 const todo = /(?:\/\/|#|\*)\s*((?:TODO|FIXME)\b.*)/
-const imported = /^\s*(?:import|export)\b[^"'`;]*?["']((?:@[^/"']+\/)?[^/"'.][^/"']*)/gm
+const imported = /^\s*(?:import\s+|(?:import|export)\b[^"'`;=()]*?\bfrom\s+)["']((?:@[^/"']+\/)?[^/"'.][^/"']*)/gm
 
 const examine = (path: string, content: Uint8Array): Finding => {
   const text = content.includes(0) ? "" : new TextDecoder().decode(content)
@@ -135,7 +135,10 @@ const summarise = (findings: ReadonlyArray<Finding>, links: ReadonlyArray<string
     files: findings.length,
     lines: sum(findings, ({ lines }) => lines),
     bytes: sum(findings, ({ bytes }) => bytes),
-    longest: findings.toSorted((a, b) => b.lines - a.lines).slice(0, 3).map(({ lines, path }) => ({ path, lines })),
+    longest: findings
+      .toSorted((a, b) => b.lines - a.lines)
+      .slice(0, 3)
+      .map(({ lines, path }) => ({ path, lines })),
     folders: Array.from(folders, ([folder, counts]) => ({ folder, ...counts })).toSorted((a, b) => b.lines - a.lines),
     todos: findings.flatMap(({ todos }) => todos),
     imports: Array.from(modules, ([module, files]) => ({ module, files })).toSorted((a, b) => b.files - a.files),

@@ -34,15 +34,15 @@ export const make = (lease: Lease.Lease): Effect.Effect<LeaseGuard["Service"]> =
   Clock.clockWith((clock) => {
     const wall = clock.currentTimeMillisUnsafe()
     const origin = clock.monotonicTimeNanosUnsafe()
-    const now = (current: Clock.Clock) => {
-      const elapsed = Number(current.monotonicTimeNanosUnsafe() - origin) / 1_000_000
-      return Math.max(current.currentTimeMillisUnsafe(), wall + elapsed)
+    // This clock and no other: an agent can bring a clock of its own, and must not live by it.
+    const now = () => {
+      const elapsed = Number(clock.monotonicTimeNanosUnsafe() - origin) / 1_000_000
+      return Math.max(clock.currentTimeMillisUnsafe(), wall + elapsed)
     }
     return Effect.succeed(
       LeaseGuard.of({
         lease,
-        authorize: (operation) =>
-          Clock.clockWith((current) => Effect.fromResult(Lease.authorize(lease, operation, now(current))))
+        authorize: (operation) => Effect.suspend(() => Effect.fromResult(Lease.authorize(lease, operation, now())))
       })
     )
   })

@@ -2,7 +2,8 @@
  * A module of agents, as `arcp serve` takes it: JavaScript, or TypeScript whose types can be stripped.
  *
  * An agent is exported as the `Layer` that registers it, which is what `toLayer` makes; an array of layers counts as its members. If the
- * default export holds layers, it is all that is served; else every named export that does. Other exports are left alone.
+ * default export holds layers, it is all that is served; else every named export that does. Other exports are left alone. A layer has to
+ * bring the services that it needs: of this process it gets none, and the file system of a job comes from the job's lease.
  *
  * ```ts
  * import { Effect, Schema } from "effect"
@@ -15,7 +16,22 @@
  *
  * @since 0.1.0
  */
-import { Array, Cause, Effect, Layer, Path, Predicate, Schema } from "effect"
+import {
+  Array,
+  Cause,
+  Context,
+  Effect,
+  FileSystem,
+  Layer,
+  Path,
+  Predicate,
+  Schema,
+  type Scope,
+  Stdio,
+  Terminal
+} from "effect"
+import { ChildProcessSpawner } from "effect/process"
+import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentRegistry from "../runtime/AgentRegistry.ts"
 
 /**
@@ -49,6 +65,10 @@ type AgentLayer = Layer.Layer<never, unknown, AgentRegistry.AgentRegistry>
  */
 export const load = Effect.fn("AgentModule.load")(function* (file: string) {
   const path = yield* Path.Path
+  const files = yield* FileSystem.FileSystem
+  if (!(yield* Effect.orElseSucceed(files.exists(file), () => false))) {
+    return yield* new AgentModuleError({ file, problem: "there is no such file" })
+  }
   const url = yield* Effect.orDie(path.toFileUrl(path.resolve(file)))
   const exports = yield* Effect.tryPromise({
     try: (): Promise<object> => import(url.href),
@@ -84,10 +104,7 @@ const adviceFor = (exports: object): string => {
 }
 
 /** Names the file in whatever goes wrong in code that is not ours. */
-const build = (
-  file: string,
-  agents: AgentLayer
-): Layer.Layer<never, AgentModuleError, AgentRegistry.AgentRegistry> =>
+const build = (file: string, agents: AgentLayer): Layer.Layer<never, AgentModuleError, AgentRegistry.AgentRegistry> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const { inventory } = yield* AgentRegistry.AgentRegistry
@@ -96,7 +113,7 @@ const build = (
       }
     })
   ).pipe(
-    Layer.provide(agents),
+    Layer.provide(confine(agents)),
     Layer.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Layer.effectDiscard(Effect.interrupt)
       const error = Cause.squash(cause)
@@ -106,6 +123,19 @@ const build = (
           : new AgentModuleError({ file, problem: `its agents cannot be built: ${messageOf(error)}`, cause: error })
       )
     })
+  )
+
+/** Builds the agents without the services of this process: what a job may do is for its lease to say. */
+const confine = (agents: AgentLayer) =>
+  Layer.effectDiscard(
+    Effect.flatMap(Effect.scope, (scope) => Layer.buildWithScope(agents, scope)).pipe(
+      Effect.updateContext((services: Context.Context<AgentRegistry.AgentRegistry | Scope.Scope>) =>
+        Context.merge(
+          Context.omit(ChildProcessSpawner.ChildProcessSpawner, Stdio.Stdio, Terminal.Terminal)(services),
+          LeasedServices.refusing
+        )
+      )
+    )
   )
 
 const messageOf = (cause: unknown): string =>

@@ -11,7 +11,8 @@ const unsafe = /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
 
 // Escape sequences whole, so that what they would have done does not stay behind as letters.
 // oxlint-disable-next-line no-control-regex
-const sequence = /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|(?:\u001b[\]PX^_]|[\u0090\u0098\u009d-\u009f])[^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c)?/g
+const sequence =
+  /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|(?:\u001b[\]PX^_]|[\u0090\u0098\u009d-\u009f])[^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c)?/g
 
 /**
  * One line of text without anything that a terminal obeys. Line breaks and tabs become spaces.
@@ -31,7 +32,11 @@ export const line = (text: string): string =>
  * @category conversions
  * @since 0.1.0
  */
-export const lines = (text: string): string => text.split(/\r\n|\r|\n/).map(line).join("\n")
+export const lines = (text: string): string =>
+  text
+    .split(/\r\n|\r|\n/)
+    .map(line)
+    .join("\n")
 
 /**
  * JSON whose strings hold what they held, with everything that a terminal obeys escaped. It parses to the same value.

@@ -278,7 +278,7 @@ const leave = (
   link: Link.Link,
   connection: Handshake.Opened["connection"]
 ): Effect.Effect<void> => {
-  const farewell = Effect.gen(function* () {console.log("farewell");
+  const farewell = Effect.gen(function* () {
     const payload = { reason: "client.close" }
     const id = yield* session.nextId
     session.closing = id

@@ -63,12 +63,15 @@ export interface Options {
  * @category services
  * @since 0.1.0
  */
-export class Address extends Context.Service<Address, {
-  readonly host: string
-  readonly port: number
-  /** The URL to dial. */
-  readonly url: string
-}>()("arcp/node/NodeWebSocketListener/Address") {}
+export class Address extends Context.Service<
+  Address,
+  {
+    readonly host: string
+    readonly port: number
+    /** The URL to dial. */
+    readonly url: string
+  }
+>()("arcp/node/NodeWebSocketListener/Address") {}
 
 /** Connections that may be in their handshake, or in plain HTTP, beside those that are open. */
 const handshakes = 1024
@@ -109,7 +112,11 @@ const createServer = (options: Options): Http.Server => {
 const bind = Effect.fnUntraced(function* (options: Options) {
   const host = options.host ?? "127.0.0.1"
   const fail = (cause: unknown) =>
-    new Connection.ConnectionError({ reason: "open", message: `cannot listen on ${bracketed(host)}:${options.port ?? 0}`, cause })
+    new Connection.ConnectionError({
+      reason: "open",
+      message: `cannot listen on ${bracketed(host)}:${options.port ?? 0}`,
+      cause
+    })
   const server = yield* Effect.try({ try: () => createServer(options), catch: fail })
   server.maxConnections = (options.maxConnections ?? 10_000) + handshakes
 
@@ -161,7 +168,8 @@ export const make = (
     const policy: Admission.Policy = {
       path,
       origins: options.origins ?? [],
-      hosts: options.hosts ?? (Loopback.is(host) ? [`localhost:${port}`, `127.0.0.1:${port}`, `[::1]:${port}`] : undefined),
+      hosts:
+        options.hosts ?? (Loopback.is(host) ? [`localhost:${port}`, `127.0.0.1:${port}`, `[::1]:${port}`] : undefined),
       defaultPort: options.tls === undefined ? 80 : 443
     }
     const limits = {
@@ -225,7 +233,9 @@ export const make = (
       options.onRequest ??
         ((request, response) => {
           const here = request.url?.split("?", 1)[0] === path
-          response.writeHead(here ? 426 : 404, { connection: "close", ...(here ? { upgrade: "websocket" } : undefined) }).end()
+          response
+            .writeHead(here ? 426 : 404, { connection: "close", ...(here ? { upgrade: "websocket" } : undefined) })
+            .end()
         })
     )
 
@@ -259,9 +269,7 @@ export const make = (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (
-  options: Options = {}
-): Layer.Layer<Listener.Listener | Address, Connection.ConnectionError> =>
+export const layer = (options: Options = {}): Layer.Layer<Listener.Listener | Address, Connection.ConnectionError> =>
   Layer.unwrap(
     Effect.map(make(options), ({ address, listen }) =>
       Layer.merge(Listener.layer(listen), Layer.succeed(Address, Address.of(address)))

@@ -3,5 +3,6 @@
  *
  * @since 0.1.0
  */
+export * as NodeStdioListener from "./NodeStdioListener.ts"
 export * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 export * as NodeWebSocketListener from "./NodeWebSocketListener.ts"

@@ -17,17 +17,19 @@
  *
  * @since 0.1.0
  */
-import { Effect, Layer, Option } from "effect"
+import { Effect, Layer, Option, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Leases from "../authority/Leases.ts"
-import type * as Connection from "../session/Connection.ts"
+import type * as Message from "../protocol/Message.ts"
+import * as Connection from "../session/Connection.ts"
 import * as Listener from "../session/Listener.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import * as Handshake from "./Handshake.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as Jobs from "./Jobs.ts"
 import * as JobStore from "./JobStore.ts"
+import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SessionStore from "./SessionStore.ts"
 
@@ -46,23 +48,36 @@ export const layer: Layer.Layer<
   | Sessions.Sessions
   | SecureRandom.SecureRandom
 > = Layer.effectDiscard(Effect.gen(function*() {
+  const config = yield* RuntimeConfig.RuntimeConfig
   const listener = yield* Listener.Listener
   const sessions = yield* Sessions.Sessions
   const services = yield* Effect.context<
     Authenticator.Authenticator | AgentRegistry.AgentRegistry | Sessions.Sessions | SecureRandom.SecureRandom
   >()
+  const strangers = yield* Semaphore.make(config.maxGreeting)
+
+  /** Who does not say who they are takes one of a bounded number of places, for a bounded time. */
+  const greet = (connection: Connection.Connection<Message.FromClient>) =>
+    strangers.withPermitsIfAvailable(1)(Handshake.greet(connection)).pipe(
+      Effect.flatMap(Option.match({
+        onNone: () => Effect.as(connection.close(Connection.close.overloaded), Option.none<Handshake.Greeted>()),
+        onSome: Effect.succeed
+      }))
+    )
+
   yield* listener.listen((connection) =>
-    Handshake.greet(connection).pipe(
+    greet(connection).pipe(
       Effect.flatMap(Option.match({
         onNone: () => Effect.void,
-        onSome: ({ connection, epoch, session }) =>
-          Effect.ensuring(session.converse(connection, epoch), sessions.close(session.id))
+        onSome: ({ connection, opened }) => sessions.converse(opened, connection)
       })),
       Effect.catch((error) => Effect.logDebug("connection ended before the session began", error.message)),
       Effect.annotateLogs({ peer: connection.peer }),
       Effect.provideContext(services)
     )
   )
+  // Added last, so that it runs first: the lines are still open for a word of farewell.
+  yield* Effect.addFinalizer(() => sessions.shutdown)
 }))
 
 /**

@@ -18,7 +18,6 @@ import * as Connection from "../session/Connection.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import * as Refusal from "./Refusal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
-import type * as Session from "./Session.ts"
 import * as Sessions from "./Sessions.ts"
 
 /**
@@ -28,8 +27,7 @@ import * as Sessions from "./Sessions.ts"
  * @since 0.1.0
  */
 export interface Greeted {
-  readonly session: Session.Session
-  readonly epoch: number
+  readonly opened: Sessions.Opened
   readonly connection: Connection.Connection<Message.FromClient>
 }
 
@@ -88,23 +86,23 @@ export const greet: (
     })
   }
   const message = frame.success
-  if (message.type !== "session.hello") {
-    const resume = message.type === "session.resume"
+  if (message.type !== "session.hello" && message.type !== "session.resume") {
     return yield* refuse({
-      error: resume ? expired() : notHello(message.type),
-      close: resume ? Connection.close.refused : Connection.close.protocolError,
+      error: notHello(message.type),
+      close: Connection.close.protocolError,
       request: message,
       profile: "standard"
     })
   }
 
-  const profile = Dialect.recognize(message)
-  const welcomed = yield* Effect.result(Effect.timeoutOrElse(welcome(message, session_id, profile), {
+  const profile = message.type === "session.hello" ? Dialect.recognize(message) : "echo"
+  const began = message.type === "session.hello" ? begin(message, session_id, profile) : resume(message)
+  const result = yield* Effect.result(Effect.timeoutOrElse(began, {
     duration: config.helloTimeout,
     orElse: () => Effect.fail(new ArcpError.InternalError({ message: "The handshake took too long" }))
   }))
-  if (Result.isFailure(welcomed)) {
-    const error = welcomed.failure
+  if (Result.isFailure(result)) {
+    const error = result.failure
     return yield* refuse({
       error,
       close: error._tag === "InternalError" ? Connection.close.overloaded : Connection.close.refused,
@@ -112,10 +110,10 @@ export const greet: (
       profile
     })
   }
-  const { epoch, reply, session } = welcomed.success
-  const sessions = yield* Sessions.Sessions
-  yield* Effect.onError(connection.send([Codec.encode(reply)]), () => sessions.close(session_id))
-  return Option.some({ session, epoch, connection: Connection.unread(connection, rest) })
+  const opened = result.success
+  const id = Refusal.echoes(profile) ? message.id : `msg_${yield* random.ulid}` as Ids.MessageId
+  yield* connection.send([Codec.encode(yield* welcome(opened, id))])
+  return Option.some({ opened, connection: Connection.unread(connection, rest) })
 })
 
 const notHello = (type: string) =>
@@ -124,43 +122,52 @@ const notHello = (type: string) =>
     details: { type, expected: "session.hello" }
   })
 
-/** One answer for every session that cannot be resumed, so that nothing is learned of those that can. */
-const expired = () => new ArcpError.ResumeWindowExpired({ message: "The session cannot be resumed" })
-
-const welcome = Effect.fnUntraced(function*(
-  hello: SessionMessage.Hello,
+const begin = Effect.fnUntraced(function*(
+  { payload }: SessionMessage.Hello,
   id: Ids.SessionId,
   profile: Dialect.Profile
 ) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const authenticator = yield* Authenticator.Authenticator
-  const registry = yield* AgentRegistry.AgentRegistry
   const sessions = yield* Sessions.Sessions
-  const random = yield* SecureRandom.SecureRandom
-  const { auth, capabilities, resume } = hello.payload
+  const principal = yield* authenticator.authenticate(payload.auth)
+  if (payload.resume !== undefined) return yield* sessions.resume(principal, payload.resume)
+  const features = Feature.negotiate(config.features, payload.capabilities.features ?? [])
+  return yield* sessions.open({ id, principal, features, profile })
+})
 
-  const principal = yield* authenticator.authenticate(auth)
-  if (resume !== undefined) return yield* expired()
-  const features = Feature.negotiate(config.features, capabilities.features ?? [])
-  const { epoch, resumeToken, session } = yield* sessions.open({ id, principal, features, profile })
+/** A resume as the first frame. Who sends it must say who they are, as in a hello: a token alone is not enough. */
+const resume = Effect.fnUntraced(function*({ payload }: SessionMessage.Resume) {
+  const authenticator = yield* Authenticator.Authenticator
+  const sessions = yield* Sessions.Sessions
+  if (payload.auth === undefined) return yield* Authenticator.refusal()
+  return yield* sessions.resume(yield* authenticator.authenticate(payload.auth), payload)
+})
+
+const welcome = Effect.fnUntraced(function*({ resumeToken, session }: Sessions.Opened, id: Ids.MessageId) {
+  const config = yield* RuntimeConfig.RuntimeConfig
+  const registry = yield* AgentRegistry.AgentRegistry
   const reply: SessionMessage.Welcome = {
     arcp: "1.1",
-    id: Refusal.echoes(profile) ? hello.id : `msg_${yield* random.ulid}` as Ids.MessageId,
+    id,
     type: "session.welcome",
-    session_id: id,
+    session_id: session.id,
     payload: {
       runtime: config.runtime,
-      session_id: id,
+      session_id: session.id,
       resume_token: resumeToken,
       resume_window_sec: Math.max(1, Math.floor(Duration.toSeconds(config.resumeWindow))),
+      ...(session.features.has("heartbeat")
+        ? { heartbeat_interval_sec: Math.max(1, Math.round(Duration.toSeconds(config.heartbeatInterval))) }
+        : undefined),
       accepted_at: Timestamp.format(yield* Clock.currentTimeMillis),
       capabilities: {
         encodings: ["json"],
-        features: [...features],
+        features: [...session.features],
         agents: yield* registry.inventory,
-        ...(profile === "effect" ? { [Feature.declaration.key]: Feature.declaration.value } : undefined)
+        ...(session.profile === "effect" ? { [Feature.declaration.key]: Feature.declaration.value } : undefined)
       }
     }
   }
-  return { epoch, session, reply }
+  return reply
 })

@@ -83,6 +83,8 @@ export class JobJournal extends Context.Service<JobJournal, {
   readonly end: (job: Ids.JobId, epoch: number, terminal: Draft) => Effect.Effect<boolean>
   /** Entries after an offset (-1 for all), about as many characters as asked for, at least one entry if there is one. Never waits. */
   readonly read: (job: Ids.JobId, after: number, characters: number) => Effect.Effect<Page>
+  /** The offset of the last entry; -1 if there is none. */
+  readonly tip: (job: Ids.JobId) => Effect.Effect<number>
   /** Calls `wake` whenever there may be more to read, until the scope closes. A hint: it may come too often, and must be cheap. */
   readonly watch: (job: Ids.JobId, wake: () => void) => Effect.Effect<void, never, Scope.Scope>
   /** Says how far the job's pacer has come; nothing says that it has none any more. */
@@ -256,6 +258,11 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
             entries: log.entries.slice(start, end),
             ended: log.ended && end === log.entries.length
           }
+        }),
+      tip: (job) =>
+        Effect.sync(() => {
+          const log = logs.get(job)
+          return log === undefined ? -1 : tip(log)
         }),
       watch: (job, wake) =>
         Effect.acquireRelease(

@@ -45,6 +45,24 @@ export interface Stored {
 }
 
 /**
+ * Which jobs to list. Bounds on `createdAt` are exclusive, in milliseconds since the Unix epoch.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Query {
+  readonly principal: string
+  readonly statuses: Option.Option<ReadonlySet<string>>
+  /** `name` for any version, or `name@version`. */
+  readonly agent: Option.Option<string>
+  readonly createdAfter: number
+  readonly createdBefore: number
+  /** The place of the job that came last: when it was created, and its id. New jobs and forgotten ones do not move it. */
+  readonly after: Option.Option<readonly [createdAt: number, job: string]>
+  readonly limit: number
+}
+
+/**
  * @category ports
  * @since 0.1.0
  */
@@ -54,6 +72,8 @@ export class JobStore extends Context.Service<JobStore, {
   /** The job that a key stands for already; looked up before anything costly is done for a submit. */
   readonly claimed: (claim: Job.Claim) => Effect.Effect<Option.Option<Exclude<Acceptance, { readonly _tag: "Accepted" }>>>
   readonly get: (job: Ids.JobId) => Effect.Effect<Option.Option<Stored>>
+  /** Jobs of a principal, oldest first, after a place in that order (§6.6). */
+  readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Stored>>
   readonly start: (job: Ids.JobId) => Effect.Effect<void>
   /** Notes that a job is to be cancelled; from then on it can only end as cancelled. */
   readonly requestCancel: (job: Ids.JobId, reason: string) => Effect.Effect<Cancellation>
@@ -72,6 +92,8 @@ interface Row {
   cancel: Option.Option<string>
 }
 
+const compare = (a: Row, b: Row) => a.record.createdAt - b.record.createdAt || (a.record.id < b.record.id ? -1 : 1)
+
 const isFinal = (status: Job.Status): status is Job.Final => status !== "pending" && status !== "running"
 
 /**
@@ -89,6 +111,31 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
     const claims = new Map<string, { readonly parameters: string; readonly record: Job.JobRecord; readonly at: number }>()
     /** Ended jobs, oldest first, with when they ended. */
     const ended = new Map<Ids.JobId, number>()
+    let nextSweep = 0
+
+    /** Each principal's jobs, oldest first. */
+    const byPrincipal = new Map<string, Array<Row>>()
+
+    /** Nearly always at the end: a clock may step back. */
+    const insert = (order: Array<Row>, row: Row) => {
+      let at = order.length
+      while (at > 0 && compare(order[at - 1]!, row) > 0) at--
+      order.splice(at, 0, row)
+    }
+
+    const forget = (jobs: ReadonlyArray<Ids.JobId>) => {
+      const principals = new Set<string>()
+      for (const job of jobs) {
+        const row = rows.get(job)
+        if (row !== undefined) principals.add(row.record.principal)
+        rows.delete(job)
+      }
+      for (const principal of principals) {
+        const left = (byPrincipal.get(principal) ?? []).filter((row) => rows.has(row.record.id))
+        if (left.length === 0) byPrincipal.delete(principal)
+        else byPrincipal.set(principal, left)
+      }
+    }
 
     const keyOf = (claim: Job.Claim) => JSON.stringify([claim.principal, claim.key])
 
@@ -108,10 +155,38 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
             if (Option.isSome(bound)) return bound.value
             claims.set(keyOf(claim.value), { parameters: claim.value.parameters, record, at: record.createdAt })
           }
-          rows.set(record.id, { record, status: "pending", cancel: Option.none() })
+          const row: Row = { record, status: "pending", cancel: Option.none() }
+          rows.set(record.id, row)
+          const order = byPrincipal.get(record.principal)
+          if (order === undefined) byPrincipal.set(record.principal, [row])
+          else insert(order, row)
           return { _tag: "Accepted" }
         }),
       get: (job) => Effect.sync(() => Option.map(Option.fromUndefinedOr(rows.get(job)), (row) => ({ ...row }))),
+      list: ({ after, agent, createdAfter, createdBefore, limit, principal, statuses }) =>
+        Effect.sync(() => {
+          const found: Array<Stored> = []
+          const order = byPrincipal.get(principal) ?? []
+          const isBefore = ({ record }: Row, [createdAt, id]: readonly [number, string]) =>
+            record.createdAt < createdAt || (record.createdAt === createdAt && record.id <= id)
+          // Jobs stand in the order in which they were created, so where to begin is found by halving.
+          let low = 0
+          for (let high = order.length; Option.isSome(after) && low < high;) {
+            const middle = (low + high) >>> 1
+            if (isBefore(order[middle]!, after.value)) low = middle + 1
+            else high = middle
+          }
+          for (; low < order.length && found.length < limit; low++) {
+            const row = order[low]!
+            const { agent: reference, createdAt, id } = row.record
+            if (
+              rows.has(id) && createdAt > createdAfter && createdAt < createdBefore &&
+              (Option.isNone(statuses) || statuses.value.has(row.status)) &&
+              (Option.isNone(agent) || agent.value === reference || agent.value === reference.split("@")[0])
+            ) found.push({ ...row })
+          }
+          return found
+        }),
       start: (job) =>
         Effect.sync(() => {
           const row = rows.get(job)
@@ -141,12 +216,16 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
         const now = yield* Clock.currentTimeMillis
         const gone: Array<Ids.JobId> = []
         const retention = Duration.toMillis(config.jobRetention)
+        // In large steps, since each costs time in proportion to what stays.
+        const crowded = ended.size > config.maxEndedJobs * 1.1
+        if (!crowded && now < nextSweep) return gone
+        nextSweep = now + retention / 64
         for (const [job, at] of ended) {
           if (ended.size <= config.maxEndedJobs && at + retention > now) break
           ended.delete(job)
-          rows.delete(job)
           gone.push(job)
         }
+        if (gone.length > 0) forget(gone)
         const binding = Duration.toMillis(config.idempotencyRetention)
         for (const [key, claim] of claims) {
           if (claims.size <= config.maxEndedJobs * 4 && claim.at + binding > now) break

@@ -4,11 +4,12 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Deferred, Effect, FiberMap, Layer, Option, Scope } from "effect"
+import { Clock, Context, Deferred, Effect, Exit, FiberMap, Layer, Option } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as Leases from "../authority/Leases.ts"
+import * as ObserverPolicy from "../authority/ObserverPolicy.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
@@ -19,6 +20,7 @@ import * as Timestamp from "../protocol/Timestamp.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import * as Job from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
+import * as JobLimits from "./JobLimits.ts"
 import * as JobRunner from "./JobRunner.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -75,11 +77,13 @@ export class Jobs extends Context.Service<Jobs, {
     },
     taken: Effect.Effect<void>
   ) => Effect.Effect<void, ArcpError.JobNotFound | ArcpError.PermissionDenied>
-  /** A job that this principal may see. */
-  readonly get: (
+  /** A job that this principal may watch; the decision is logged (§14). */
+  readonly observe: (
     principal: Authenticator.Principal,
     job: Ids.JobId
   ) => Effect.Effect<JobStore.Stored, ArcpError.JobNotFound>
+  /** The principal's own jobs, oldest first, running and ended (§6.6). */
+  readonly list: (query: JobStore.Query) => Effect.Effect<ReadonlyArray<JobStore.Stored>>
 }>()("arcp/runtime/Jobs") {}
 
 const notFound = (job: Ids.JobId, details?: { readonly final_status: string }) =>
@@ -109,17 +113,12 @@ export const layer: Layer.Layer<
     const journal = yield* JobJournal.JobJournal
     const random = yield* SecureRandom.SecureRandom
     const leased = yield* LeasedServices.forJob
+    const policy = yield* ObserverPolicy.ObserverPolicy
     const scope = yield* Effect.scope
     const runs = yield* FiberMap.make<Ids.JobId>()
     const services = yield* Effect.context<JobStore.JobStore | JobJournal.JobJournal | SecureRandom.SecureRandom>()
     const cancellations = new Map<Ids.JobId, Deferred.Deferred<string>>()
-    const running = new Map<Ids.SessionId, number>()
-
-    const count = (session: Ids.SessionId, change: number) => {
-      const now = (running.get(session) ?? 0) + change
-      if (now === 0) running.delete(session)
-      else running.set(session, now)
-    }
+    const limits = JobLimits.make(config)
 
     const sweep = Effect.flatMap(store.sweep, Effect.forEach((job) => journal.remove(job), { discard: true }))
 
@@ -168,12 +167,8 @@ export const layer: Layer.Layer<
       const claim = claimOf(submission)
       const bound = Option.isSome(claim) ? yield* store.claimed(claim.value) : Option.none()
       if (Option.isSome(bound)) return yield* settle(bound.value)
-      if ((running.get(session) ?? 0) >= config.maxJobsPerSession) {
-        return yield* new ArcpError.InternalError({
-          message: `The session has ${config.maxJobsPerSession} jobs running`,
-          details: { limit: "jobs_per_session", retry_after_ms: 1000 }
-        })
-      }
+      const exceeded = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
+      if (exceeded !== undefined) return yield* exceeded
       const agent = yield* registry.resolve(request.agent)
       yield* requireFeatures(submission)
       const lease = yield* leases.grant({
@@ -222,11 +217,11 @@ export const layer: Layer.Layer<
         yield* journal.open(record)
         const cancellation = yield* Deferred.make<string>()
         cancellations.set(id, cancellation)
-        count(session, 1)
+        limits.begin(principal.id, session)
         yield* JobRunner.run({ record, epoch: 1, prepared, guard, services: leased(guard), cancellation, scope }).pipe(
           Effect.ensuring(Effect.sync(() => {
             cancellations.delete(id)
-            count(session, -1)
+            limits.end(principal.id, session)
           })),
           Effect.interruptible,
           Effect.provideContext(services),
@@ -236,14 +231,25 @@ export const layer: Layer.Layer<
       }))
     })
 
-    const get: Jobs["Service"]["get"] = (principal, job) =>
-      Effect.flatMap(store.get(job), (stored) =>
-        Option.isSome(stored) && stored.value.record.principal === principal.id
-          ? Effect.succeed(stored.value)
-          : Effect.fail(notFound(job)))
+    /** Unknown jobs and those that may not be seen get the same answer. */
+    const visible = Effect.fnUntraced(function*(principal: Authenticator.Principal, job: Ids.JobId) {
+      const stored = yield* store.get(job)
+      if (Option.isNone(stored)) return yield* notFound(job)
+      const { agent, principal: owner } = stored.value.record
+      const allowed = owner === principal.id || (yield* policy({ observer: principal, owner, job, agent }))
+      return allowed ? stored.value : yield* notFound(job)
+    })
+
+    const observe: Jobs["Service"]["observe"] = Effect.fn("Jobs.observe")(function*(principal, job) {
+      const decision = yield* Effect.exit(visible(principal, job))
+      const owner = Exit.isSuccess(decision) ? decision.value.record.principal : "unknown"
+      const facts = { observer: principal.id, job, owner, decision: Exit.isSuccess(decision) ? "allowed" : "refused" }
+      yield* Effect.logInfo("A principal asks to watch a job", facts)
+      return yield* decision
+    })
 
     const cancel: Jobs["Service"]["cancel"] = Effect.fn("Jobs.cancel")(function*({ job, principal, reason, session }, taken) {
-      const { record } = yield* get(principal, job)
+      const { record } = yield* visible(principal, job)
       if (record.session !== session) {
         return yield* new ArcpError.PermissionDenied({
           message: "Only the session that submitted a job can cancel it",
@@ -260,6 +266,6 @@ export const layer: Layer.Layer<
       if (running !== undefined) yield* Deferred.succeed(running, reason)
     })
 
-    return Jobs.of({ submit, cancel, get })
+    return Jobs.of({ submit, cancel, observe, list: store.list })
   })
 )

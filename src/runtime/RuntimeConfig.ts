@@ -20,6 +20,10 @@ export interface RuntimeConfig {
   readonly helloTimeout: Duration.Duration
   /** How long a session outlives its connection (§6.3). */
   readonly resumeWindow: Duration.Duration
+  /** How often a session with `heartbeat` gives a sign of life (§6.4); whole seconds. */
+  readonly heartbeatInterval: Duration.Duration
+  /** How long a connected session may have neither a running job nor a request before it is closed. No bound unless one is set. */
+  readonly idleTimeout: Duration.Duration
   /** How long an agent may take to unwind after a cancellation or a time-out before its job ends without it (§7.4). */
   readonly cancelGrace: Duration.Duration
   /** How long a peer may leave a write waiting before its connection is dropped. */
@@ -32,12 +36,22 @@ export interface RuntimeConfig {
   readonly maxPayload: number
   /** Running jobs that one session may have submitted. */
   readonly maxJobsPerSession: number
+  /** Running jobs of one principal. */
+  readonly maxJobsPerPrincipal: number
+  /** Submissions of one principal in a minute. No bound unless one is set. */
+  readonly maxSubmissionsPerMinute: number
+  /** Connections that have not yet said who they are. */
+  readonly maxGreeting: number
   /** Sessions, attached or not, of one principal. */
   readonly maxSessionsPerPrincipal: number
   /** Ended jobs that can still be looked up. */
   readonly maxEndedJobs: number
-  /** Characters that a job may be ahead of its attached submitter. */
+  /** Characters that a job may be ahead of its attached submitter, and that of one job a client may have unacknowledged. */
   readonly pacingWindow: number
+  /** Characters that of all its jobs together a client may have unacknowledged. */
+  readonly sessionWindow: number
+  /** Events that a client which acknowledges may be behind before it is told. */
+  readonly lagWarning: number
   /** Characters of history that one job keeps. */
   readonly maxJournalPerJob: number
   /** Characters of history that all jobs together keep. */
@@ -60,18 +74,34 @@ export interface RuntimeConfig {
  */
 export const defaults: RuntimeConfig = {
   runtime: { name: "effect-arcp", version: "0.1.0" },
-  features: ["lease_expires_at", "progress", "result_chunk", "agent_versions"],
+  features: [
+    "heartbeat",
+    "ack",
+    "list_jobs",
+    "subscribe",
+    "lease_expires_at",
+    "progress",
+    "result_chunk",
+    "agent_versions"
+  ],
   helloTimeout: Duration.seconds(5),
   resumeWindow: Duration.minutes(10),
+  heartbeatInterval: Duration.seconds(30),
+  idleTimeout: Duration.infinity,
   cancelGrace: Duration.seconds(30),
   stallTimeout: Duration.minutes(1),
-  jobRetention: Duration.minutes(10),
+  jobRetention: Duration.hours(1),
   idempotencyRetention: Duration.hours(24),
   maxPayload: 1024 * 1024,
   maxJobsPerSession: 100,
+  maxJobsPerPrincipal: 1000,
+  maxSubmissionsPerMinute: Number.POSITIVE_INFINITY,
+  maxGreeting: 1000,
   maxSessionsPerPrincipal: 1000,
   maxEndedJobs: 10_000,
   pacingWindow: 1024 * 1024,
+  sessionWindow: 8 * 1024 * 1024,
+  lagWarning: 1000,
   maxJournalPerJob: 16 * 1024 * 1024,
   maxJournal: 256 * 1024 * 1024,
   maxPendingReplies: 1024 * 1024,

@@ -1,29 +1,28 @@
 /**
- * One conversation (§6): who it is with, what was agreed, and what to do with each thing the client says.
+ * One conversation (§6): who it is with, what was agreed, and its connections one after the other.
  *
- * A session outlives its connections and holds no job. It reads what came in, asks `Jobs`, and answers through its outbox.
+ * A session outlives its connections and holds no job. It reads what comes in and hands it to its dispatcher; what goes out leaves through
+ * its outbox.
  *
  * @since 0.1.0
  */
-import { Clock, Effect, Fiber, Option, Result, type Scope } from "effect"
-import { SecureRandom } from "effect/crypto"
+import { Deferred, Duration, Effect, Fiber, Option, Result, type Scope } from "effect"
+import type { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
-import type * as Codec from "../protocol/Codec.ts"
 import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
-import type * as JobMessage from "../protocol/JobMessage.ts"
 import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
-import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Connection from "../session/Connection.ts"
+import * as Heartbeat from "../session/Heartbeat.ts"
+import * as Dispatcher from "./Dispatcher.ts"
 import type * as JobJournal from "./JobJournal.ts"
-import * as Jobs from "./Jobs.ts"
-import * as Refusal from "./Refusal.ts"
+import type * as Jobs from "./Jobs.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as SessionOutbox from "./SessionOutbox.ts"
-import type * as SessionStore from "./SessionStore.ts"
+import * as SessionStore from "./SessionStore.ts"
 
 /**
  * What was settled at the handshake and never changes after.
@@ -46,24 +45,50 @@ export interface Agreement {
  * @since 0.1.0
  */
 export type End =
-  /** The client said that it is done. */
-  | "closed"
-  /** The line broke, or a later connection took over: the session waits to be resumed. */
+  /** The client said that it is done, or the line broke: the session waits to be resumed. */
   | "detached"
+  /** A later connection took over. */
+  | "superseded"
+  /** The session is over: nothing can resume it. */
+  | "over"
+
+/**
+ * Why the runtime ends a conversation.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Dismissal = "superseded" | "shutting_down" | "idle"
 
 /**
  * @category models
  * @since 0.1.0
  */
 export interface Session extends Agreement {
-  /** Converses over a connection until it ends. */
+  /** Converses over a connection until it ends. One that is still going on is superseded. */
   readonly converse: (
     connection: Connection.Connection<Message.FromClient>,
-    epoch: number
+    options: {
+      readonly epoch: number
+      /** The last number that the client has, if it resumes. */
+      readonly replay: Option.Option<number>
+    }
   ) => Effect.Effect<End>
+  /** Whether all that was sent after a number can still be replayed. */
+  readonly covers: (seq: number) => Effect.Effect<boolean>
+  /** Ends the conversation that is going on, if one is, with a word to the client. */
+  readonly dismiss: (reason: Dismissal) => Effect.Effect<void>
 }
 
-type Request = Exclude<Message.FromClient, SessionMessage.Hello | SessionMessage.Resume>
+/** How long the last words may take. */
+const farewellTimeout = Duration.seconds(1)
+
+/** What ended a conversation. */
+type Outcome =
+  | { readonly _tag: "Said"; readonly message: SessionMessage.Close | SessionMessage.Bye }
+  | { readonly _tag: "Dismissed"; readonly reason: Dismissal }
+  | { readonly _tag: "Malformed" }
+  | { readonly _tag: "Lost" }
 
 /**
  * @category constructors
@@ -78,201 +103,139 @@ export const make: (agreement: Agreement) => Effect.Effect<
   | SecureRandom.SecureRandom
   | Scope.Scope
 > = Effect.fnUntraced(function*(agreement) {
-  const { features, id: session_id, principal, profile } = agreement
+  const { features, id: session_id } = agreement
   const config = yield* RuntimeConfig.RuntimeConfig
-  const jobs = yield* Jobs.Jobs
-  const random = yield* SecureRandom.SecureRandom
+  const store = yield* SessionStore.SessionStore
   const outbox = yield* SessionOutbox.make(agreement)
+  const dispatcher = yield* Dispatcher.make(agreement, outbox)
+  let current: { readonly stop: Deferred.Deferred<Dismissal>; readonly done: Deferred.Deferred<void> } | undefined
 
-  const freshId = Effect.map(random.ulid, (ulid) => `msg_${ulid}` as Ids.MessageId)
-
-  /** The id of an answer: some clients match it with that of the request. */
-  const replyId = (request: Ids.MessageId): Effect.Effect<Ids.MessageId> =>
-    Refusal.echoes(profile) ? Effect.succeed(request) : freshId
-
-  const refuse = Effect.fnUntraced(function*(
-    request: { readonly id?: string; readonly type?: string; readonly trace_id?: Ids.TraceId },
-    error: ArcpError.ArcpError,
-    job_id?: Ids.JobId
-  ) {
-    const ulid = yield* random.ulid
-    const completedAt = Timestamp.format(yield* Clock.currentTimeMillis)
-    const refusal = Refusal.make({ profile, session_id, request, error, job_id, ulid, completedAt })
-    yield* refusal._tag === "Reply" ? outbox.reply(refusal.message) : outbox.own(refusal.type, refusal.tail)
-  })
-
-  const submit = (request: JobMessage.Submit) =>
-    jobs.submit({
-      principal,
-      session: session_id,
-      features,
-      traceId: Option.fromUndefinedOr(request.trace_id),
-      request: request.payload
-    }).pipe(
-      Effect.flatMap(Effect.fnUntraced(function*(record) {
-        yield* outbox.reply({
-          arcp: "1.1",
-          id: yield* replyId(request.id),
-          type: "job.accepted",
-          session_id,
-          job_id: record.id,
-          trace_id: record.traceId,
-          payload: { ...record.accepted, request_id: request.id }
-        })
-        // After the answer: the client knows its job before the job speaks.
-        yield* outbox.follow(record.id, { after: -1, paces: true })
-      })),
-      Effect.catch((error) => refuse(request, error))
-    )
-
-  const cancel = Effect.fnUntraced(function*(request: JobMessage.Cancel) {
-    const { payload } = request
-    const job = request.job_id ?? payload.job_id
-    if (job === undefined || (payload.job_id !== undefined && payload.job_id !== job)) {
-      const message = job === undefined ? "job_id: missing" : "job_id: the envelope names one job, the payload another"
-      return yield* refuse(request, new ArcpError.InvalidRequest({ message, details: { field: "job_id" } }))
-    }
-    const reason = payload.reason ?? "client.cancel"
-    const acknowledge = Effect.flatMap(replyId(request.id), (id) =>
-      outbox.reply({
-        arcp: "1.1",
-        id,
-        type: "job.cancelled",
-        session_id,
-        job_id: job,
-        payload: { job_id: job, reason, request_id: request.id }
-      }))
-    yield* Effect.catch(jobs.cancel({ principal, session: session_id, job, reason }, acknowledge), (error) =>
-      // Only our own clients wait for an answer about a job whose outcome they were sent already.
-      error.details?.["final_status"] !== undefined && profile !== "effect"
-        ? Effect.logDebug("cancel of an ended job", { job })
-        : refuse(request, error, job))
-  })
-
-  const ping = Effect.fnUntraced(function*(request: SessionMessage.Ping) {
-    yield* outbox.reply({
-      arcp: "1.1",
-      id: yield* freshId,
-      type: "session.pong",
-      session_id,
-      payload: { ping_nonce: request.payload.nonce, received_at: Timestamp.format(yield* Clock.currentTimeMillis) }
-    })
-  })
-
-  const unNegotiated = (request: Request, feature: Feature.Feature) =>
-    refuse(
-      request,
-      new ArcpError.InvalidRequest({
-        message: `${request.type}: the session did not negotiate ${feature}`,
-        details: { type: request.type, feature }
-      })
-    )
-
-  const dispatch = (message: Message.FromClient): Effect.Effect<void> => {
-    switch (message.type) {
-      case "job.submit":
-        return submit(message)
-      case "job.cancel":
-        return cancel(message)
-      case "session.ping":
-        return ping(message)
-      // Signs of life, which reading them was enough for; an acknowledgement nobody asked for informs nobody.
-      case "session.pong":
-      case "session.ack":
-        return Effect.void
-      case "session.list_jobs":
-        return unNegotiated(message, "list_jobs")
-      case "job.subscribe":
-      case "job.unsubscribe":
-        return unNegotiated(message, "subscribe")
-      case "session.hello":
-      case "session.resume":
-        return refuse(
-          message,
-          new ArcpError.InvalidRequest({ message: "The session is open already", details: { type: message.type } })
-        )
-      // The end of the conversation, see `read`.
-      case "session.close":
-      case "session.bye":
-        return Effect.void
-    }
-  }
-
-  /** Whether a frame of this id came before; a peer whose transport repeats frames must not run a job twice. */
-  const repeated = (seen: Set<string>, message: Message.FromClient): boolean => {
-    if (message.type === "session.ping" || message.type === "session.pong" || message.type === "session.ack") {
-      return false
-    }
+  /** Whether a frame of this id came before: a peer whose transport repeats frames must not run a job twice. */
+  const isRepeated = (seen: Set<string>, message: Message.FromClient): boolean => {
+    if (message.type === "session.ping" || message.type === "session.pong" || message.type === "session.ack") return false
     if (seen.has(message.id)) return true
     seen.add(message.id)
     if (seen.size > config.maxSeenIds) seen.delete(seen.values().next().value!)
     return false
   }
 
-  const bad = (frame: Codec.BadFrame): Effect.Effect<void> =>
-    frame.ignorable ? Effect.void : refuse(
-      { ...(frame.id === undefined ? undefined : { id: frame.id }), ...(frame.type === undefined ? undefined : { type: frame.type }) },
-      frame.error
-    )
-
-  const read = Effect.fnUntraced(function*(connection: Connection.Connection<Message.FromClient>) {
+  const read = Effect.fnUntraced(function*(
+    connection: Connection.Connection<Message.FromClient>,
+    epoch: number
+  ): Effect.fn.Return<Outcome, Connection.ConnectionError> {
     const seen = new Set<string>()
     let malformed = 0
-    while (true) {
-      for (const frame of yield* connection.pull) {
+    for (let first = true;; first = false) {
+      const frames = yield* connection.pull
+      if (first) yield* store.confirm(session_id, epoch)
+      for (const frame of frames) {
         if (Result.isFailure(frame)) {
-          yield* bad(frame.failure)
-          if (++malformed >= config.maxBadFrames) return yield* Effect.as(connection.close(Connection.close.malformed), "detached" as const)
+          yield* dispatcher.bad(frame.failure)
+          if (++malformed >= config.maxBadFrames) return { _tag: "Malformed" }
           continue
         }
         malformed = 0
         const message = frame.success
-        if (repeated(seen, message)) continue
+        if (isRepeated(seen, message)) continue
         if (message.session_id !== undefined && message.session_id !== session_id) {
-          yield* refuse(
+          yield* dispatcher.refuse(
             message,
             new ArcpError.InvalidRequest({
               message: "session_id: not the session of this connection",
               details: { field: "session_id" }
             })
           )
-          continue
+        } else if (message.type === "session.close" || message.type === "session.bye") {
+          return { _tag: "Said", message }
+        } else {
+          yield* dispatcher.dispatch(message)
         }
-        if (message.type === "session.close" || message.type === "session.bye") return message
-        yield* dispatch(message)
       }
     }
   })
 
-  /** Says goodbye in the client's own words and lets what is still to be written go out first. */
-  const farewell = Effect.fnUntraced(function*(
-    connection: Connection.Line,
-    said: SessionMessage.Close | SessionMessage.Bye
-  ) {
-    if (said.type === "session.close") {
-      yield* outbox.reply({
-        arcp: "1.1",
-        id: yield* replyId(said.id),
-        type: "session.closed",
-        session_id,
-        payload: { reason: said.payload.reason ?? "client.close" }
-      })
-    }
-    yield* Effect.timeoutOption(outbox.flushed, "1 second")
-    yield* connection.close(Connection.close.normal)
-    return "closed" as const
+  const closed = Effect.fnUntraced(function*(request: Ids.MessageId, reason: string) {
+    const id = yield* dispatcher.replyId(request)
+    yield* outbox.reply({ arcp: "1.1", id, type: "session.closed", session_id, payload: { reason } })
   })
 
-  const converse: Session["converse"] = Effect.fn("Session.converse")(
-    function*(connection, epoch) {
-      yield* Effect.annotateCurrentSpan({ "arcp.session_id": session_id, "arcp.peer": connection.peer })
-      const writer = yield* Effect.forkScoped(outbox.run(connection, epoch), { startImmediately: true })
-      const said = yield* Effect.raceFirst(read(connection), Fiber.join(writer))
-      return said === "detached" ? said : yield* farewell(connection, said)
+  /** Says the last words, lets what waits go out first, and closes the line. */
+  const farewell = Effect.fnUntraced(function*(connection: Connection.Line, outcome: Outcome): Effect.fn.Return<End> {
+    const leave = (words: Effect.Effect<void>, reason: Connection.CloseReason) =>
+      Effect.andThen(Effect.timeoutOption(Effect.andThen(words, outbox.flushed), farewellTimeout), connection.close(reason))
+    switch (outcome._tag) {
+      case "Said": {
+        const { id, payload, type } = outcome.message
+        const words = type === "session.close" ? closed(id, payload.reason ?? "client.close") : Effect.void
+        yield* leave(words, Connection.close.normal)
+        return "detached"
+      }
+      case "Dismissed": {
+        const over = outcome.reason !== "superseded"
+        const reason = over ? Connection.close.goingAway : Connection.close.normal
+        yield* leave(closed(`msg_${outcome.reason}` as Ids.MessageId, outcome.reason), reason)
+        return over ? "over" : "superseded"
+      }
+      case "Malformed":
+        yield* leave(Effect.void, Connection.close.malformed)
+        return "detached"
+      case "Lost": {
+        const message = "Nothing was heard for two heartbeat intervals"
+        yield* leave(dispatcher.refuse({}, new ArcpError.HeartbeatLost({ message })), Connection.close.goingAway)
+        return "detached"
+      }
+    }
+  })
+
+  const hold = Effect.fnUntraced(
+    function*(
+      connection: Connection.Connection<Message.FromClient>,
+      epoch: number,
+      replay: Option.Option<number>,
+      stop: Deferred.Deferred<Dismissal>
+    ) {
+      const line = yield* Heartbeat.observe(connection)
+      const writer = yield* Effect.forkScoped(outbox.run(line, epoch, replay), { startImmediately: true })
+      const lost = features.has("heartbeat")
+        ? Heartbeat.untilLost(line, { interval: config.heartbeatInterval, ping: dispatcher.ping, role: "runtime" })
+        : Effect.never
+      const outcome = yield* Effect.raceAllFirst([
+        read(line, epoch),
+        Fiber.join(writer),
+        Effect.map(Deferred.await(stop), (reason): Outcome => ({ _tag: "Dismissed", reason })),
+        Effect.as(lost, { _tag: "Lost" } as Outcome)
+      ])
+      return yield* farewell(line, outcome)
     },
     Effect.scoped,
-    Effect.catch((error) => Effect.as(Effect.logDebug("connection ended", error.message), "detached" as const))
+    Effect.catchTags({
+      ConnectionError: (error) => Effect.as(Effect.logDebug("connection ended", error.message), "detached" as const),
+      StaleEpoch: () => Effect.succeed("superseded" as const),
+      // What was to be replayed went while it was being replayed: the client must hear that there is a hole.
+      Uncovered: () => Effect.succeed("over" as const)
+    })
   )
 
-  return { ...agreement, converse }
+  const dismiss: Session["dismiss"] = (reason) =>
+    Effect.suspend(() =>
+      current === undefined
+        ? Effect.void
+        : Effect.andThen(Deferred.succeed(current.stop, reason), Deferred.await(current.done))
+    )
+
+  const converse: Session["converse"] = Effect.fn("Session.converse")(function*(connection, { epoch, replay }) {
+    yield* Effect.annotateCurrentSpan({ "arcp.session_id": session_id, "arcp.peer": connection.peer })
+    yield* dismiss("superseded")
+    const mine = { stop: yield* Deferred.make<Dismissal>(), done: yield* Deferred.make<void>() }
+    current = mine
+    return yield* Effect.ensuring(
+      hold(connection, epoch, replay, mine.stop),
+      Effect.suspend(() => {
+        if (current === mine) current = undefined
+        return Deferred.succeed(mine.done, undefined)
+      })
+    )
+  })
+
+  return { ...agreement, converse, dismiss, covers: outbox.covers }
 })

@@ -59,6 +59,8 @@ export interface SessionOutbox {
   /** Ends the delivery of a job that this session only observes. */
   readonly unfollow: (job: Ids.JobId) => Effect.Effect<void>
   readonly isFollowing: (job: Ids.JobId) => boolean
+  /** Goes back to after an offset in a job that is followed: from there all comes again, under new numbers. */
+  readonly rewind: (job: Ids.JobId, after: number) => Effect.Effect<void>
   /** Takes an acknowledgement (§6.5). */
   readonly acknowledge: (ack: SessionMessage.Ack["payload"]) => Effect.Effect<void>
   /** Whether all that was sent after a number can still be replayed. */
@@ -465,6 +467,13 @@ export const make: (session: {
       if (paces && attached) yield* journal.advance(job, Option.some(after))
       mark(source)
     }),
+    rewind: (job, after) =>
+      Effect.sync(() => {
+        const source = sources.get(job)
+        if (source === undefined) return
+        source.cursor = Math.min(source.cursor, after)
+        mark(source)
+      }),
     unfollow: (job) =>
       Effect.suspend(() => {
         const source = sources.get(job)

@@ -1,14 +1,20 @@
 /**
- * The sessions of this runtime, and the owner of each (§6).
+ * The sessions of this runtime, and the owner of each (§6). One outlives its connection by the resume window, counted from the moment the
+ * connection ended.
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Clock, Context, Effect, Exit, FiberMap, Layer, Option, Redacted, Scope } from "effect"
 import { Digest, SecureRandom } from "effect/crypto"
 import { Hex } from "effect/encoding"
+import type * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Ids from "../protocol/Ids.ts"
+import type * as Message from "../protocol/Message.ts"
+import type * as SessionMessage from "../protocol/SessionMessage.ts"
+import type * as Connection from "../session/Connection.ts"
 import type * as JobJournal from "./JobJournal.ts"
+import * as JobLimits from "./JobLimits.ts"
 import type * as Jobs from "./Jobs.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as Session from "./Session.ts"
@@ -26,6 +32,8 @@ export interface Opened {
   readonly epoch: number
   /** For the welcome; of this only a digest is kept. */
   readonly resumeToken: Redacted.Redacted
+  /** The last number that the client has, if it resumed. */
+  readonly replay: Option.Option<number>
 }
 
 /**
@@ -33,10 +41,19 @@ export interface Opened {
  * @since 0.1.0
  */
 export class Sessions extends Context.Service<Sessions, {
-  /** Begins a session; refused while the principal has as many as it may. */
+  /** Begins a session; refused while the principal has as many connected as it may. */
   readonly open: (agreement: Session.Agreement) => Effect.Effect<Opened, ArcpError.InternalError>
-  /** Forgets a session whose conversation is over. Its jobs go on. */
+  /** Continues a session (§6.3). Whatever the reason is that it cannot, the answer is the same. */
+  readonly resume: (
+    principal: Authenticator.Principal,
+    request: SessionMessage.ResumeRequest
+  ) => Effect.Effect<Opened, ArcpError.ResumeWindowExpired>
+  /** Converses over a connection until that ends. The session then waits for the next. */
+  readonly converse: (opened: Opened, connection: Connection.Connection<Message.FromClient>) => Effect.Effect<void>
+  /** Forgets a session. Its jobs go on. */
   readonly close: (session: Ids.SessionId) => Effect.Effect<void>
+  /** Ends every conversation with a word to the client. */
+  readonly shutdown: Effect.Effect<void>
   /** How many there are. */
   readonly size: Effect.Effect<number>
 }>()("arcp/runtime/Sessions") {}
@@ -44,6 +61,8 @@ export class Sessions extends Context.Service<Sessions, {
 interface Live {
   readonly session: Session.Session
   readonly scope: Scope.Closeable
+  /** Counts the conversations, so that the end of an old one does not look like the end of the newest. */
+  conversations: number
 }
 
 /**
@@ -67,6 +86,12 @@ export const layer: Layer.Layer<
     >()
     const live = new Map<Ids.SessionId, Live>()
     const perPrincipal = new Map<string, number>()
+    /** Waits for a connection, the longest first; each with the fiber that ends the wait. */
+    const detached = new Map<Ids.SessionId, string>()
+    const expiries = yield* FiberMap.make<Ids.SessionId>()
+    /** By the digest of the token in hexadecimal, for clients that resume without saying which session. */
+    const byToken = new Map<string, Ids.SessionId>()
+    const tokenOf = new Map<Ids.SessionId, string>()
 
     const count = (principal: string, change: number) => {
       const now = (perPrincipal.get(principal) ?? 0) + change
@@ -74,42 +99,119 @@ export const layer: Layer.Layer<
       else perPrincipal.set(principal, now)
     }
 
-    /** 256 random bits, and the digest by which they will be known again. */
-    const makeToken = Effect.gen(function*() {
-      const token = `rt_${Hex.encode(yield* random.randomBytes(32))}`
-      return { token: Redacted.make(token, { label: "resume token" }), digest: yield* digest(Digest.sha256, utf8.encode(token)) }
-    })
+    const digestOf = (token: Redacted.Redacted) => digest(Digest.sha256, utf8.encode(Redacted.value(token)))
+
+    /** 256 random bits. */
+    const makeToken = Effect.map(random.randomBytes(32), (bytes) =>
+      Redacted.make(`rt_${Hex.encode(bytes)}`, { label: "resume token" }))
+
+    const index = (id: Ids.SessionId, token: string | undefined) => {
+      byToken.delete(tokenOf.get(id) ?? "")
+      if (token === undefined) {
+        tokenOf.delete(id)
+      } else {
+        tokenOf.set(id, token)
+        byToken.set(token, id)
+      }
+    }
 
     const close = (id: Ids.SessionId) =>
       Effect.suspend(() => {
         const found = live.get(id)
         if (found === undefined) return Effect.void
         live.delete(id)
+        detached.delete(id)
+        index(id, undefined)
         count(found.session.principal.id, -1)
         return Effect.andThen(store.remove(id), Scope.close(found.scope, Exit.void))
       })
 
-    const open = Effect.fn("Sessions.open")(function*(agreement: Session.Agreement) {
+    /** A principal at its limit loses the session that has been waiting for it longest; with none that waits it is refused. */
+    const makeRoom = (principal: string) =>
+      Effect.suspend((): Effect.Effect<void, ArcpError.InternalError> => {
+        if ((perPrincipal.get(principal) ?? 0) < config.maxSessionsPerPrincipal) return Effect.void
+        for (const [id, of] of detached) if (of === principal) return Effect.andThen(FiberMap.remove(expiries, id), close(id))
+        return Effect.fail(JobLimits.exceeded("sessions_per_principal", config.maxSessionsPerPrincipal, 1000))
+      })
+
+    /** Begins the wait for the next connection. */
+    const detach = (id: Ids.SessionId, principal: string) =>
+      Effect.suspend(() => {
+        detached.delete(id)
+        detached.set(id, principal)
+        return Effect.asVoid(FiberMap.run(expiries, id, Effect.andThen(Effect.sleep(config.resumeWindow), close(id))))
+      })
+
+    const open: Sessions["Service"]["open"] = Effect.fn("Sessions.open")(function*(agreement) {
       const { id, principal } = agreement
-      if ((perPrincipal.get(principal.id) ?? 0) >= config.maxSessionsPerPrincipal) {
-        return yield* new ArcpError.InternalError({
-          message: `The principal has ${config.maxSessionsPerPrincipal} sessions`,
-          details: { limit: "sessions_per_principal", retry_after_ms: 1000 }
-        })
-      }
-      count(principal.id, 1)
-      const { digest, token } = yield* makeToken
+      yield* makeRoom(principal.id)
       return yield* Effect.uninterruptible(Effect.gen(function*() {
+        count(principal.id, 1)
+        const resumeToken = yield* makeToken
+        const next = yield* digestOf(resumeToken)
         const scope = yield* Scope.fork(owner)
         const session = yield* Scope.provide(Session.make(agreement), scope).pipe(Effect.provideContext(services))
         yield* store.create({ id, principal: principal.id, createdAt: yield* Clock.currentTimeMillis })
-        const epoch = yield* Effect.orDie(store.rotate(id, digest))
-        live.set(id, { session, scope })
-        return { session, epoch, resumeToken: token }
+        const epoch = Option.getOrThrow(yield* store.rotate(id, { presented: Option.none(), next, lenient: false }))
+        live.set(id, { session, scope, conversations: 0 })
+        index(id, Hex.encode(next))
+        // Until it converses it waits, so that it goes if that never comes to pass.
+        yield* detach(id, principal.id)
+        return { session, epoch, resumeToken, replay: Option.none() }
       }))
     })
 
-    return Sessions.of({ open, close, size: Effect.sync(() => live.size) })
+    const expired = new ArcpError.ResumeWindowExpired({ message: "The session cannot be resumed" })
+
+    const resume: Sessions["Service"]["resume"] = Effect.fn("Sessions.resume")(function*(principal, request) {
+      const { last_event_seq, resume_token, session_id } = request
+      const presented = yield* digestOf(resume_token)
+      const id = session_id ?? byToken.get(Hex.encode(presented))
+      const found = id === undefined ? undefined : live.get(id)
+      // Nothing changes before all is checked: a wrong guess must not cost the owner its session.
+      if (id === undefined || found === undefined || found.session.principal.id !== principal.id) return yield* expired
+      if (!(yield* found.session.covers(last_event_seq))) return yield* expired
+      return yield* Effect.uninterruptible(Effect.gen(function*() {
+        const resumeToken = yield* makeToken
+        const next = yield* digestOf(resumeToken)
+        const lenient = found.session.profile === "effect"
+        const epoch = yield* store.rotate(id, { presented: Option.some(presented), next, lenient })
+        if (Option.isNone(epoch)) return yield* expired
+        index(id, Hex.encode(next))
+        yield* detach(id, principal.id)
+        return { session: found.session, epoch: epoch.value, resumeToken, replay: Option.some(last_event_seq) }
+      }))
+    })
+
+    const converse: Sessions["Service"]["converse"] = ({ epoch, replay, session }, connection) =>
+      Effect.suspend(() => {
+        const { id, principal } = session
+        const found = live.get(id)
+        if (found === undefined) return Effect.void
+        const conversation = ++found.conversations
+        detached.delete(id)
+        return Effect.andThen(FiberMap.remove(expiries, id), session.converse(connection, { epoch, replay })).pipe(
+          Effect.onExit((exit) => {
+            if (found.conversations !== conversation || live.get(id) !== found) return Effect.void
+            return Exit.isSuccess(exit) && exit.value === "over" ? close(id) : detach(id, principal.id)
+          }),
+          Effect.asVoid
+        )
+      })
+
+    return Sessions.of({
+      open,
+      resume,
+      converse,
+      close,
+      shutdown: Effect.suspend(() =>
+        Effect.forEach([...live.values()], ({ session }) => session.dismiss("shutting_down"), {
+          concurrency: "unbounded",
+          discard: true
+        })
+      ),
+      size: Effect.sync(() => live.size)
+    })
   })
 ).pipe(Layer.provide(Digest.layerWebCrypto))
 

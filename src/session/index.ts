@@ -5,5 +5,6 @@
  */
 export * as Connection from "./Connection.ts"
 export * as Dialer from "./Dialer.ts"
+export * as Heartbeat from "./Heartbeat.ts"
 export * as Listener from "./Listener.ts"
 export * as StampLog from "./StampLog.ts"

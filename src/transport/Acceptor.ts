@@ -38,7 +38,9 @@ export const make = (
         // The peer left during the handshake: there is nobody to tell.
         Effect.catchTag("ConnectionError", () => Effect.void),
         Effect.catchCause((cause) =>
-          Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : Effect.logError("A connection's handler died", cause)
+          Cause.hasInterruptsOnly(cause)
+            ? Effect.failCause(cause)
+            : Effect.logError("A connection's handler died", cause)
         )
       )
     )

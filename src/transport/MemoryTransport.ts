@@ -62,7 +62,7 @@ const line = (inbound: Pipe, outbound: Pipe, options: Required<Options>): Connec
     for (const direction of [inbound, outbound]) {
       direction.end ??= reason
       direction.filled.openUnsafe()
-      direction.drained.openUnsafe()
+      
     }
   }
 
@@ -80,7 +80,10 @@ const line = (inbound: Pipe, outbound: Pipe, options: Required<Options>): Connec
   })
 
   // A batch enters whole or not at all, so that an interrupted send has sent nothing. One that is larger than the pipe enters alone.
-  const enter = (frames: NonEmptyReadonlyArray<string>, bytes: number): Effect.Effect<void, Connection.ConnectionError> =>
+  const enter = (
+    frames: NonEmptyReadonlyArray<string>,
+    bytes: number
+  ): Effect.Effect<void, Connection.ConnectionError> =>
     Effect.suspend(() => {
       if (outbound.end !== undefined) return Effect.fail(ended("write", outbound.end))
       const fits =

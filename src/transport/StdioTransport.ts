@@ -105,15 +105,12 @@ const fromPipes = Effect.fnUntraced(function* (pipes: Pipes, options: Options) {
       ? delivered
       : Effect.andThen(
           delivered,
-          Effect.fail(
-            new Connection.ConnectionError({ reason: "read", message: failure.reason, code: failure.code })
-          )
+          Effect.fail(new Connection.ConnectionError({ reason: "read", message: failure.reason, code: failure.code }))
         )
   }).pipe(
     Effect.matchEffect({
       onFailure: (error) => Effect.succeed(error._tag === "ConnectionError" ? error : failed("read", error)),
-      onSuccess: () =>
-        Effect.succeed(new Connection.ConnectionError({ reason: "closed", message: "end of input" }))
+      onSuccess: () => Effect.succeed(new Connection.ConnectionError({ reason: "closed", message: "end of input" }))
     }),
     Effect.flatMap((error) => Effect.andThen(Queue.fail(inbox, error), abandon(error))),
     Effect.forkScoped
@@ -194,9 +191,7 @@ export const makeListener = (
   options: Options = {}
 ): Effect.Effect<
   {
-    readonly listen: (
-      accept: Acceptor.Accept
-    ) => Effect.Effect<void, Connection.ConnectionError, Scope.Scope>
+    readonly listen: (accept: Acceptor.Accept) => Effect.Effect<void, Connection.ConnectionError, Scope.Scope>
     readonly finished: Effect.Effect<void>
   },
   never,
@@ -234,9 +229,7 @@ export const makeListener = (
  * @category layers
  * @since 0.1.0
  */
-export const layerListener = (
-  options: Options = {}
-): Layer.Layer<Listener.Listener | Finished, never, Stdio.Stdio> =>
+export const layerListener = (options: Options = {}): Layer.Layer<Listener.Listener | Finished, never, Stdio.Stdio> =>
   Layer.unwrap(
     Effect.map(makeListener(options), ({ listen, finished }) =>
       Layer.mergeAll(

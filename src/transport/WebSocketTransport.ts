@@ -99,6 +99,9 @@ const reader = Effect.fnUntraced(function* (ws: Socket.WebSocketLike, maxFrameBy
   let open = ws.readyState === OPEN
   let held = 0
 
+  const resume = () => {
+    if (pausing?.isPaused === true) pausing.resume()
+  }
   const onOpen = () => {
     open = true
     Deferred.doneUnsafe(opened, Effect.void)
@@ -109,8 +112,9 @@ const reader = Effect.fnUntraced(function* (ws: Socket.WebSocketLike, maxFrameBy
   }
   const refuse = (reason: Connection.CloseReason) => {
     ws.removeEventListener("message", onMessage)
-    end(new Connection.ConnectionError({ reason: "read", message: reason.reason, code: reason.code }))
+    // First, as whoever learns of the end may close the line with a reason of its own.
     close(ws, reason)
+    end(new Connection.ConnectionError({ reason: "read", message: reason.reason, code: reason.code }))
   }
   const onMessage = ({ data }: Socket.WebSocketEvent) => {
     if (typeof data !== "string") return refuse(Connection.close.textOnly)
@@ -136,24 +140,25 @@ const reader = Effect.fnUntraced(function* (ws: Socket.WebSocketLike, maxFrameBy
       ws.removeEventListener("message", onMessage)
       ws.removeEventListener("close", onClose)
       // The error listener stays: an error that nobody listens to ends a Node process. Unpaused, the closing handshake can be read.
-      pausing?.resume()
+      resume()
     })
   )
   if (open) onOpen()
   if (ws.readyState > OPEN) end(closed(1006, undefined))
-  pausing?.resume()
+  resume()
 
   return {
     opened: Deferred.await(opened),
     pull: Effect.map(Queue.takeAll(inbox), (frames) => {
-      if (held >= readAhead) pausing?.resume()
       held = 0
+      resume()
       return frames
     })
   }
 })
 
 interface Pausable {
+  readonly isPaused: boolean
   pause(): void
   resume(): void
 }

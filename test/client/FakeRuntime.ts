@@ -36,7 +36,7 @@ export interface FakeRuntime {
   ) => Effect.Effect<void>
   readonly sayRaw: (...texts: ReadonlyArray<string>) => Effect.Effect<void>
   readonly close: (code?: number) => Effect.Effect<void>
-  /** The line's end as the client left it. */
+  /** The end of the line, which must be the next thing that comes. */
   readonly closed: Effect.Effect<Connection.ConnectionError>
   /** Hears the hello and welcomes the client. */
   readonly welcome: (payload?: { readonly [member: string]: unknown }) => Effect.Effect<Frame>
@@ -86,7 +86,10 @@ export const make = (options?: MemoryTransport.Options): Effect.Effect<FakeRunti
       say,
       sayRaw,
       close: (code = 1006) => far.close({ code, reason: "gone" }),
-      closed: Effect.flip(Effect.forever(Queue.take(inbox))),
+      closed: Effect.match(Queue.take(inbox), {
+        onSuccess: (frame) => assert.fail(`not the end but ${JSON.stringify(frame)}`),
+        onFailure: (error) => error
+      }),
       welcome: (payload) =>
         Effect.tap(hear("session.hello"), () =>
           say({

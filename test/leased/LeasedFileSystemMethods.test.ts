@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem, type PlatformError, type Scope, Stream } from "effect"
+import { Deferred, Effect, FileSystem, type PlatformError, type Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as LeasedFileSystem from "../../src/leased/LeasedFileSystem.ts"
 import { verifies } from "../conformance/verifies.ts"
@@ -52,7 +52,14 @@ const methods: { readonly [M in Method]: Row } = {
   symlink: { needs: "refused", call: (fs, ws) => fs.symlink(`${ws}/a.txt`, `${ws}/soft.txt`) },
   truncate: { needs: write, call: (fs, ws) => fs.truncate(`${ws}/a.txt`, 0) },
   utimes: { needs: write, call: (fs, ws) => fs.utimes(`${ws}/a.txt`, 1, 1) },
-  watch: { needs: read, call: (fs, ws) => Stream.runDrain(Stream.interruptWhen(fs.watch(ws), Effect.void)) },
+  watch: {
+    needs: read,
+    call: (fs, ws) => {
+      const ready = Deferred.makeUnsafe<void>()
+      const onReady = () => Deferred.doneUnsafe(ready, Effect.void)
+      return Stream.runDrain(Stream.interruptWhen(fs.watch(ws, { onReady }), Deferred.await(ready)))
+    }
+  },
   writeFile: { needs: write, call: (fs, ws) => fs.writeFile(`${ws}/new.txt`, bytes) },
   writeFileString: { needs: write, call: (fs, ws) => fs.writeFileString(`${ws}/new.txt`, "n") }
 }
@@ -78,7 +85,7 @@ const watched = (host: FileSystem.FileSystem) => {
 const namesOf = (fs: FileSystem.FileSystem) =>
   Object.keys(fs)
     .filter((key) => !key.startsWith("~"))
-    .sort()
+    .toSorted()
 
 /** What resolving links takes; everything else acts. */
 const resolving = ["realPath", "lstat"]
@@ -88,7 +95,7 @@ describe("each method of the leased file system", () => {
     "is listed here, so that one which a later Effect adds is not overlooked",
     Sandbox.inside(({ host }) =>
       Effect.gen(function* () {
-        const listed = rows.map(([name]) => name).sort()
+        const listed = rows.map(([name]) => name).toSorted()
         assert.deepStrictEqual(namesOf(host), listed)
         assert.deepStrictEqual(namesOf(yield* Sandbox.leased({})), listed)
         assert.deepStrictEqual(namesOf(LeasedFileSystem.refusing), listed)

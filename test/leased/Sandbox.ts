@@ -63,16 +63,19 @@ export const leased = (
 
 /** What a refusal by the lease consists of; any other outcome fails the test. */
 export const refusal = <A, R>(effect: Effect.Effect<A, PlatformError.PlatformError, R>) =>
-  Effect.map(Effect.flip(effect), (error) => {
-    assert.instanceOf(error, PlatformError.PlatformError)
-    const { reason } = error
-    assert(reason._tag === "PermissionDenied", `not a refusal: ${error.message}`)
-    assert.strictEqual(reason.module, "FileSystem")
-    assert(ArcpError.isArcpError(reason.cause), `a refusal of the host: ${error.message}`)
-    assert.strictEqual(error.cause, reason.cause)
-    assert.strictEqual(reason.description, reason.cause.message)
-    return { method: reason.method, path: reason.pathOrDescriptor, cause: reason.cause }
-  })
+  Effect.flip(effect).pipe(
+    Effect.mapError(() => new Error("the lease let it pass")),
+    Effect.map((error) => {
+      assert.instanceOf(error, PlatformError.PlatformError)
+      const { reason } = error
+      assert(reason._tag === "PermissionDenied", `not a refusal: ${error.message}`)
+      assert.strictEqual(reason.module, "FileSystem")
+      assert(ArcpError.isArcpError(reason.cause), `a refusal of the host: ${error.message}`)
+      assert.strictEqual(error.cause, reason.cause)
+      assert.strictEqual(reason.description, reason.cause.message)
+      return { method: reason.method, path: reason.pathOrDescriptor, cause: reason.cause }
+    })
+  )
 
 /** Fails the test unless the lease refused. */
 export const refused = <A, R>(effect: Effect.Effect<A, PlatformError.PlatformError, R>) =>

@@ -12,14 +12,16 @@ import { maxFrameBytes, ports, suite } from "./TransportSuite.ts"
 /** A pipe as an operating system has them: bytes in whatever pieces, and only so many of them. */
 const pipe = Effect.map(Queue.bounded<Uint8Array, Cause.Done>(4), (queue) => ({
   write: Sink.forEach((bytes: Uint8Array) => {
-    const pieces = Array.from({ length: Math.ceil(bytes.length / 9973) }, (_, i) => bytes.subarray(i * 9973, (i + 1) * 9973))
+    const pieces = Array.from({ length: Math.ceil(bytes.length / 9973) }, (_, i) =>
+      bytes.subarray(i * 9973, (i + 1) * 9973)
+    )
     return Effect.asVoid(Queue.offerAll(queue, pieces))
   }).pipe(Sink.ensuring(Queue.end(queue))),
   read: Stream.fromQueue(queue)
 }))
 
 /** A child process that is no process: its standard streams lead to a `Stdio` of this one. */
-const inProcess = Effect.gen(function*() {
+const inProcess = Effect.gen(function* () {
   const input = yield* pipe
   const output = yield* pipe
   const exited = yield* Deferred.make<ChildProcessSpawner.ExitCode>()
@@ -34,26 +36,28 @@ const inProcess = Effect.gen(function*() {
     stderr: () => Sink.drain
   })
   const spawner = ChildProcessSpawner.make(() =>
-    Effect.succeed(ChildProcessSpawner.makeHandle({
-      pid: ChildProcessSpawner.ProcessId(1),
-      exitCode: Deferred.await(exited),
-      isRunning: Effect.map(Deferred.isDone(exited), (done) => !done),
-      kill: () => Effect.void,
-      stdin: input.write,
-      stdout: output.read,
-      stderr: Stream.empty,
-      all: output.read,
-      getInputFd: () => Sink.drain,
-      getOutputFd: () => Stream.empty,
-      unref: Effect.succeed(Effect.void)
-    }))
+    Effect.succeed(
+      ChildProcessSpawner.makeHandle({
+        pid: ChildProcessSpawner.ProcessId(1),
+        exitCode: Deferred.await(exited),
+        isRunning: Effect.map(Deferred.isDone(exited), (done) => !done),
+        kill: () => Effect.void,
+        stdin: input.write,
+        stdout: output.read,
+        stderr: Stream.empty,
+        all: output.read,
+        getInputFd: () => Sink.drain,
+        getOutputFd: () => Stream.empty,
+        unref: Effect.succeed(Effect.void)
+      })
+    )
   )
   return { stdio, spawner }
 })
 
 suite(
   "StdioTransport",
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const { stdio, spawner } = yield* inProcess
     const { listen } = yield* Effect.provideService(StdioTransport.makeListener({ maxFrameBytes }), Stdio.Stdio, stdio)
     const dial = StdioTransport.dial({ command: "arcp", maxFrameBytes })
@@ -64,14 +68,17 @@ suite(
 
 ports(
   "StdioTransport",
-  Layer.unwrap(Effect.map(inProcess, ({ stdio, spawner }) =>
-    Layer.merge(
-      Layer.provide(StdioTransport.layerListener(), Layer.succeed(Stdio.Stdio, stdio)),
-      Layer.provide(
-        StdioTransport.layerDialer({ command: "arcp" }),
-        Layer.succeed(ChildProcessSpawner.ChildProcessSpawner, spawner)
+  Layer.unwrap(
+    Effect.map(inProcess, ({ stdio, spawner }) =>
+      Layer.merge(
+        Layer.provide(StdioTransport.layerListener(), Layer.succeed(Stdio.Stdio, stdio)),
+        Layer.provide(
+          StdioTransport.layerDialer({ command: "arcp" }),
+          Layer.succeed(ChildProcessSpawner.ChildProcessSpawner, spawner)
+        )
       )
-    )))
+    )
+  )
 )
 
 const echo = fileURLToPath(new URL("./fixtures/echo.ts", import.meta.url))
@@ -84,57 +91,66 @@ const child: StdioTransport.ChildOptions = {
 
 describe("a child process", () => {
   it.live("echoes lines, and leaves when its input ends", () =>
-    Effect.gen(function*() {
-      yield* Effect.scoped(Effect.gen(function*() {
-        const line = yield* StdioTransport.dial(child)
-        assert.isTrue(line.secure)
-        const batch = ["{\"a\":1}", "{\"text\":\"ä😀\\n\"}", "x".repeat(200_000)] as const
-        yield* line.send(batch)
-        const back: Array<string> = []
-        while (back.length < batch.length) back.push(...(yield* line.pull))
-        assert.deepStrictEqual(back, [...batch])
-        yield* line.close(Connection.close.normal)
-        assert.strictEqual((yield* Effect.flip(line.pull)).reason, "closed")
-      }))
-    }).pipe(Effect.provide(NodeServices.layer)))
+    Effect.gen(function* () {
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const line = yield* StdioTransport.dial(child)
+          assert.isTrue(line.secure)
+          const batch = ['{"a":1}', '{"text":"ä😀\\n"}', "x".repeat(200_000)] as const
+          yield* line.send(batch)
+          const back: Array<string> = []
+          while (back.length < batch.length) back.push(...(yield* line.pull))
+          assert.deepStrictEqual(back, [...batch])
+          yield* line.close(Connection.close.normal)
+          assert.strictEqual((yield* Effect.flip(line.pull)).reason, "closed")
+        })
+      )
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
 
   it.live("that dies ends the line", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const line = yield* StdioTransport.dial(child)
       yield* line.send(["exit"])
       assert.deepInclude(yield* Effect.flip(line.pull), { reason: "closed", message: "end of input" })
       // The pipe may take something more before it is known to be broken.
       assert.strictEqual((yield* Effect.flip(Effect.forever(line.send(["into the void"]))))._tag, "ConnectionError")
-    }).pipe(Effect.provide(NodeServices.layer)))
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
 
   it.live("that does not leave is made to", () =>
-    Effect.gen(function*() {
-      yield* Effect.scoped(Effect.gen(function*() {
-        const line = yield* StdioTransport.dial({ ...child, args: [echo, "stay"] })
-        yield* line.send(["hello"])
-        assert.deepStrictEqual(yield* line.pull, ["hello"])
-      }))
-    }).pipe(Effect.provide(NodeServices.layer)))
+    Effect.gen(function* () {
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const line = yield* StdioTransport.dial({ ...child, args: [echo, "stay"] })
+          yield* line.send(["hello"])
+          assert.deepStrictEqual(yield* line.pull, ["hello"])
+        })
+      )
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
 
   it.live("that is done ends by itself, though its input is open", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const handle = yield* ChildProcess.make(process.execPath, [echo], {
         stdin: Stream.concat(Stream.encodeText(Stream.make("bye\n")), Stream.never),
         stderr: "ignore"
       })
       assert.strictEqual(yield* Stream.mkString(Stream.decodeText(handle.stdout)), "bye\n")
       assert.strictEqual(yield* handle.exitCode, 0)
-    }).pipe(Effect.provide(NodeServices.layer)))
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
 
   it.live("that cannot be started fails the dial", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const error = yield* Effect.flip(StdioTransport.dial({ command: "/no/such/runtime" }))
       assert.strictEqual(error.reason, "open")
       assert.include(error.message, "/no/such/runtime")
-    }).pipe(Effect.provide(NodeServices.layer)))
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
 
   verifies.live("C-002", "has nothing on standard output but lines of JSON, and its logs on standard error", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const hello = { arcp: "1.1", id: "msg_1", type: "session.hello", payload: {} }
       const handle = yield* ChildProcess.make(process.execPath, [echo], {
         stdin: Stream.encodeText(Stream.make(`${JSON.stringify(hello)}\r\n\r\n`, `\n${JSON.stringify(hello)}\n{"cut`))
@@ -144,17 +160,24 @@ describe("a child process", () => {
         { concurrency: 2 }
       )
       assert.isTrue(out.endsWith("\n"))
-      assert.deepStrictEqual(out.slice(0, -1).split("\n").map((line) => JSON.parse(line)), [hello, hello])
+      assert.deepStrictEqual(
+        out
+          .slice(0, -1)
+          .split("\n")
+          .map((line) => JSON.parse(line)),
+        [hello, hello]
+      )
       assert.include(err, "listening")
       assert.strictEqual(yield* handle.exitCode, 0)
-    }).pipe(Effect.provide(NodeServices.layer)))
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
 })
 
 describe("LineDecoder", () => {
   const bytes = (text: string) => new TextEncoder().encode(text)
 
   it("finds the same lines however the bytes are cut", () => {
-    const whole = bytes("\uFEFF{\"a\":\"ä😀\"}\r\n\n  \n\r\n{\"b\":2}\n{\"c\":3}\r\nnever finished")
+    const whole = bytes('\uFEFF{"a":"ä😀"}\r\n\n  \n\r\n{"b":2}\n{"c":3}\r\nnever finished')
     for (let size = 1; size <= whole.length; size++) {
       const decode = LineDecoder.make(20)
       const lines: Array<string> = []
@@ -163,7 +186,7 @@ describe("LineDecoder", () => {
         assert.isUndefined(decoded.failure)
         lines.push(...decoded.lines)
       }
-      assert.deepStrictEqual(lines, ["{\"a\":\"ä😀\"}", "{\"b\":2}", "{\"c\":3}"])
+      assert.deepStrictEqual(lines, ['{"a":"ä😀"}', '{"b":2}', '{"c":3}'])
     }
   })
 

@@ -32,7 +32,7 @@ export const maxFrameBytes = 256 * 1024
 const boundBytes = 32 * 1024 * 1024
 
 /** A line, both of whose ends are held open until the scope closes. */
-const connect = Effect.fnUntraced(function*(ends: Ends) {
+const connect = Effect.fnUntraced(function* (ends: Ends) {
   const arrivals = yield* Queue.unbounded<Connection.Frames>()
   const done = yield* Deferred.make<void>()
   yield* ends.listen((frames) => Effect.andThen(Queue.offer(arrivals, frames), Deferred.await(done)))
@@ -42,14 +42,14 @@ const connect = Effect.fnUntraced(function*(ends: Ends) {
 })
 
 /** Pulls until it has as many frames, or more if they came together. */
-const collect = Effect.fnUntraced(function*(frames: Connection.Frames, count: number) {
+const collect = Effect.fnUntraced(function* (frames: Connection.Frames, count: number) {
   const all: Array<string> = []
   while (all.length < count) all.push(...(yield* frames.pull))
   return all as ReadonlyArray<string>
 })
 
 /** Pulls until the line ends. */
-const drain = Effect.fnUntraced(function*(frames: Connection.Frames) {
+const drain = Effect.fnUntraced(function* (frames: Connection.Frames) {
   const all: Array<string> = []
   while (true) {
     const pulled = yield* Effect.result(frames.pull)
@@ -65,7 +65,7 @@ const numbered = (from: number, count: number, text = ""): NonEmptyReadonlyArray
 }
 
 /** Sends until nothing is taken any more, then interrupts that last send. Says how many frames were taken before it. */
-const clog = Effect.fnUntraced(function*(line: Connection.Frames) {
+const clog = Effect.fnUntraced(function* (line: Connection.Frames) {
   const perBatch = 64
   const text = "x".repeat(1024)
   let sent = 0
@@ -78,18 +78,25 @@ const clog = Effect.fnUntraced(function*(line: Connection.Frames) {
   }
 })
 
-export const suite = (name: string, ends: Effect.Effect<Ends, Connection.ConnectionError, Scope.Scope>, traits: Traits) =>
+export const suite = (
+  name: string,
+  ends: Effect.Effect<Ends, Connection.ConnectionError, Scope.Scope>,
+  traits: Traits
+) =>
   describe(name, () => {
     const test = <E>(
       title: string,
-      body: (line: { readonly near: Connection.Frames; readonly far: Connection.Frames }) => Effect.Effect<void, E, Scope.Scope>
+      body: (line: {
+        readonly near: Connection.Frames
+        readonly far: Connection.Frames
+      }) => Effect.Effect<void, E, Scope.Scope>
     ) => it.live(title, () => Effect.flatMap(Effect.flatMap(ends, connect), body), 30_000)
 
     const withEnds = <E>(title: string, body: (ends: Ends) => Effect.Effect<void, E, Scope.Scope>) =>
       it.live(title, () => Effect.flatMap(ends, body), 30_000)
 
     test("carries frames in order, both ways at once", ({ near, far }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const out = numbered(0, 1000)
         const back = numbered(5000, 1000)
         const [there, here] = yield* Effect.all(
@@ -106,7 +113,7 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
       }))
 
     test("carries a batch whole", ({ near, far }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const batch = numbered(0, 800, "in one")
         yield* Effect.forkScoped(Effect.andThen(near.send(batch), near.send(["next"])))
         assert.deepStrictEqual(yield* collect(far, 801), [...batch, "next"])
@@ -115,9 +122,9 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
       }))
 
     test("carries 100,000 frames", ({ near, far }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const total = 100_000
-        const sender = Effect.gen(function*() {
+        const sender = Effect.gen(function* () {
           for (let i = 0; i < total; i += 500) yield* far.send(numbered(i, 500, "of many"))
         })
         yield* Effect.forkScoped(sender)
@@ -127,15 +134,24 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
       }))
 
     test("carries every character", ({ near, far }) =>
-      Effect.gen(function*() {
-        const frames = Array.from({ length: 400 }, (_, i) => JSON.stringify({ text: "aß€😀\u2028\u0000\uFEFF".repeat(i), i }))
+      Effect.gen(function* () {
+        const frames = Array.from({ length: 400 }, (_, i) =>
+          JSON.stringify({ text: "aß€😀\u2028\u0000\uFEFF".repeat(i), i })
+        )
         yield* Effect.forkScoped(Effect.forEach(frames, (frame) => near.send([frame, "é"])))
-        assert.deepStrictEqual(yield* collect(far, 800), frames.flatMap((frame) => [frame, "é"]))
+        assert.deepStrictEqual(
+          yield* collect(far, 800),
+          frames.flatMap((frame) => [frame, "é"])
+        )
       }))
 
     test("takes a frame as large as the bound, counted in UTF-8", ({ near, far }) =>
-      Effect.gen(function*() {
-        for (const frame of ["x".repeat(maxFrameBytes), "é".repeat(maxFrameBytes / 2), "😀".repeat(maxFrameBytes / 4)]) {
+      Effect.gen(function* () {
+        for (const frame of [
+          "x".repeat(maxFrameBytes),
+          "é".repeat(maxFrameBytes / 2),
+          "😀".repeat(maxFrameBytes / 4)
+        ]) {
           yield* Effect.forkScoped(near.send([frame]))
           assert.deepStrictEqual(yield* collect(far, 1), [frame])
           yield* Effect.forkScoped(far.send([frame]))
@@ -148,7 +164,7 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
       ["one character of two bytes", "é".repeat(maxFrameBytes / 2 + 1)]
     ] as const) {
       test(`ends the line at a frame that is ${what} too large, after those before it`, ({ near, far }) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           yield* near.send(["fine"])
           yield* Effect.forkScoped(Effect.exit(near.send([frame])))
           const there = yield* drain(far)
@@ -162,7 +178,7 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
     }
 
     test("delivers what was sent before the close, then says why, again and again", ({ near, far }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const batch = numbered(0, 300)
         yield* far.send(batch)
         yield* far.close({ code: 1008, reason: "not you" })
@@ -175,7 +191,7 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
       }))
 
     test("tells the listening side why the dialing side closed", ({ near, far }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         yield* near.send(["last"])
         yield* near.close({ code: 1002, reason: "enough" })
         const { all, error } = yield* drain(far)
@@ -187,7 +203,7 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
       }))
 
     test("fails writes after the end, and closes twice in peace", ({ near, far }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         yield* far.close(Connection.close.normal)
         yield* drain(near)
         for (const line of [near, far]) {
@@ -197,16 +213,20 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
         }
       }))
 
-    test("suspends the sender that dialed while nobody reads; the send can be interrupted, nothing before it is lost", ({ near, far }) =>
-      paced(near, far))
+    test("suspends the sender that dialed while nobody reads; the send can be interrupted, nothing before it is lost", ({
+      near,
+      far
+    }) => paced(near, far))
 
     if (traits.pacedDialer) {
-      test("suspends the sender that listened while nobody reads; the send can be interrupted, nothing before it is lost", ({ near, far }) =>
-        paced(far, near))
+      test("suspends the sender that listened while nobody reads; the send can be interrupted, nothing before it is lost", ({
+        near,
+        far
+      }) => paced(far, near))
     }
 
     test("fails a suspended send when the other side leaves", ({ near, far }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         yield* clog(near)
         const stuck = yield* Effect.forkScoped(
           Effect.flip(Effect.forever(near.send(numbered(0, 64, "y".repeat(1024))))),
@@ -217,7 +237,7 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
       }))
 
     test("loses nothing to an interrupted pull", ({ near, far }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const waiting = yield* Effect.forkScoped(far.pull, { startImmediately: true })
         yield* Fiber.interrupt(waiting)
         yield* near.send(["one"])
@@ -226,35 +246,38 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
       }))
 
     withEnds("keeps what is sent before anybody pulls, from the first moment on", ({ dial, listen }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()
         const heard = yield* Deferred.make<ReadonlyArray<string>>()
         const greeting = numbered(0, 100, "from the listener")
         yield* listen((frames) =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             yield* frames.send(greeting)
             yield* Deferred.await(gate)
             yield* Deferred.succeed(heard, yield* collect(frames, 100))
-          }).pipe(Effect.orDie))
+          }).pipe(Effect.orDie)
+        )
         const near = yield* dial
         const first = numbered(0, 100, "from the dialer")
         yield* near.send(first)
         yield* Deferred.succeed(gate, undefined)
         assert.deepStrictEqual(yield* Deferred.await(heard), first)
         assert.deepStrictEqual(yield* collect(near, 100), greeting)
-      }))
+      })
+    )
 
     withEnds("closes the line when its handler is done", ({ dial, listen }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         yield* listen((frames) => Effect.orDie(frames.send(["bye"])))
         const { all, error } = yield* drain(yield* dial)
         assert.deepStrictEqual(all, ["bye"])
         assert.strictEqual(error.reason, "closed")
         if (traits.codes) assert.strictEqual(error.code, 1000)
-      }))
+      })
+    )
 
     withEnds("ends the line at both ends with the scope of the dial", ({ dial, listen }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const heard = yield* Deferred.make<Effect.Success<ReturnType<typeof drain>>>()
         yield* listen((frames) => Effect.flatMap(drain(frames), (all) => Deferred.succeed(heard, all)))
         const scope = yield* Scope.make()
@@ -266,20 +289,23 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
         assert.strictEqual(error.reason, "closed")
         if (traits.codes) assert.strictEqual(error.code, 1000)
         assert.strictEqual((yield* Effect.flip(near.send(["too late"])))._tag, "ConnectionError")
-      }))
+      })
+    )
 
     withEnds("interrupts handlers and ends their lines with the scope of the listening", ({ dial, listen }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const scope = yield* Scope.make()
         const finalized = yield* Deferred.make<void>()
         const started = yield* Deferred.make<void>()
         yield* listen((frames) =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             yield* Effect.addFinalizer(() =>
-              Effect.andThen(Effect.ignore(frames.send(["going"])), Deferred.succeed(finalized, undefined)))
+              Effect.andThen(Effect.ignore(frames.send(["going"])), Deferred.succeed(finalized, undefined))
+            )
             yield* Deferred.succeed(started, undefined)
             yield* Effect.never
-          })).pipe(Scope.provide(scope))
+          })
+        ).pipe(Scope.provide(scope))
         const near = yield* dial
         yield* Deferred.await(started)
         const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void), { startImmediately: true })
@@ -289,23 +315,26 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
         assert.deepStrictEqual(all, ["going"])
         assert.strictEqual(error.reason, "closed")
         if (traits.codes) assert.strictEqual(error.code, 1001)
-      }))
+      })
+    )
 
     withEnds("refuses a second listener", ({ listen }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         yield* listen(() => Effect.void)
         assert.strictEqual((yield* Effect.flip(listen(() => Effect.void))).reason, "open")
-      }))
+      })
+    )
 
     if (!traits.many) return
 
     withEnds("keeps many lines apart", ({ dial, listen }) =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         yield* listen((frames) =>
-          Effect.ignore(Effect.forever(Effect.flatMap(frames.pull, (batch) => frames.send(batch)))))
+          Effect.ignore(Effect.forever(Effect.flatMap(frames.pull, (batch) => frames.send(batch))))
+        )
         yield* Effect.forEach(
           Array.from({ length: 100 }, (_, i) => `line ${i}`),
-          Effect.fnUntraced(function*(who) {
+          Effect.fnUntraced(function* (who) {
             const near = yield* dial
             const said = numbered(0, 50, who)
             yield* near.send(said)
@@ -313,26 +342,29 @@ export const suite = (name: string, ends: Effect.Effect<Ends, Connection.Connect
           }, Effect.scoped),
           { concurrency: 25 }
         )
-      }))
+      })
+    )
 
-    withEnds("opens a new line after one that was closed, and another listener after one that has gone", ({ dial, listen }) =>
-      Effect.gen(function*() {
-        const round = Effect.gen(function*() {
-          yield* listen((frames) =>
-            Effect.orDie(Effect.flatMap(frames.pull, (batch) => frames.send(batch))))
-          for (const word of ["one", "two"]) {
-            const near = yield* dial
-            yield* near.send([word])
-            assert.deepStrictEqual((yield* drain(near)).all, [word])
-          }
+    withEnds(
+      "opens a new line after one that was closed, and another listener after one that has gone",
+      ({ dial, listen }) =>
+        Effect.gen(function* () {
+          const round = Effect.gen(function* () {
+            yield* listen((frames) => Effect.orDie(Effect.flatMap(frames.pull, (batch) => frames.send(batch))))
+            for (const word of ["one", "two"]) {
+              const near = yield* dial
+              yield* near.send([word])
+              assert.deepStrictEqual((yield* drain(near)).all, [word])
+            }
+          })
+          yield* Effect.scoped(round)
+          assert.strictEqual((yield* Effect.flip(Effect.scoped(dial))).reason, "open")
+          yield* Effect.scoped(round)
         })
-        yield* Effect.scoped(round)
-        assert.strictEqual((yield* Effect.flip(Effect.scoped(dial))).reason, "open")
-        yield* Effect.scoped(round)
-      }))
+    )
   })
 
-const paced = Effect.fnUntraced(function*(sender: Connection.Frames, reader: Connection.Frames) {
+const paced = Effect.fnUntraced(function* (sender: Connection.Frames, reader: Connection.Frames) {
   const sent = yield* clog(sender)
   yield* Effect.forkScoped(sender.send(["after"]))
   const received: Array<number> = []
@@ -353,7 +385,7 @@ export const ports = <E>(
   options?: { readonly secure?: boolean }
 ) =>
   it.live(`${name}: the layers carry messages`, () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { dial } = yield* Dialer.Dialer
       const { listen } = yield* Listener.Listener
       const ping = JSON.stringify({
@@ -364,14 +396,19 @@ export const ports = <E>(
         payload: { nonce: "n1", sent_at: "2026-01-01T00:00:00Z" }
       })
       yield* listen((line) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const [message] = yield* line.pull
           yield* line.send([Result.isSuccess(message) ? ping : JSON.stringify(message.failure)])
           yield* Effect.ignore(Effect.forever(line.pull))
-        }).pipe(Effect.orDie))
+        }).pipe(Effect.orDie)
+      )
       const near = yield* dial
       assert.strictEqual(near.secure, options?.secure ?? true)
       yield* near.send([ping])
       const [answer] = yield* near.pull
-      assert.strictEqual(Result.isSuccess(answer) ? answer.success.type : JSON.stringify(answer.failure), "session.ping")
-    }).pipe(Effect.scoped, Effect.provide(layer)))
+      assert.strictEqual(
+        Result.isSuccess(answer) ? answer.success.type : JSON.stringify(answer.failure),
+        "session.ping"
+      )
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  )

@@ -48,17 +48,24 @@ const bound = <D, E, R>(dialer: (url: string) => Layer.Layer<D, E, R>) =>
     Layer.provideMerge(NodeWebSocketListener.layer())
   )
 
-ports("Node's dialer", bound((url) => NodeWebSocketDialer.layer({ url })))
-ports("the platform's dialer", bound((url) => WebSocketTransport.layerDialer({ url })))
+ports(
+  "Node's dialer",
+  bound((url) => NodeWebSocketDialer.layer({ url }))
+)
+ports(
+  "the platform's dialer",
+  bound((url) => WebSocketTransport.layerDialer({ url }))
+)
 
 /** A listener whose handler answers each frame with itself. */
-const echo = Effect.fnUntraced(function*(options: NodeWebSocketListener.Options = {}) {
+const echo = Effect.fnUntraced(function* (options: NodeWebSocketListener.Options = {}) {
   const { address, listen } = yield* NodeWebSocketListener.make({ closeTimeout: "300 millis", ...options })
   const ended = yield* Queue.unbounded<Connection.ConnectionError>()
   yield* listen((frames) =>
     Effect.forever(Effect.flatMap(frames.pull, (batch) => frames.send(batch))).pipe(
       Effect.catch((error) => Queue.offer(ended, error))
-    ))
+    )
+  )
   return { ...address, ended: Queue.take(ended) }
 })
 
@@ -116,7 +123,7 @@ const closing = (ws: NodeWS.WebSocket) =>
 
 describe("admission", () => {
   it.live("serves one path", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port } = yield* echo()
       assert.strictEqual(yield* status(port), 101)
       assert.strictEqual(yield* status(port, { target: "/arcp?trace=1" }), 101)
@@ -126,30 +133,31 @@ describe("admission", () => {
       const moved = yield* echo({ path: "/agents" })
       assert.strictEqual(yield* status(moved.port, { target: "/agents" }), 101)
       assert.strictEqual(yield* status(moved.port), 404)
-    }))
+    })
+  )
 
   it.live("answers, on a loopback address, to its own names alone", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port } = yield* echo()
       for (const host of [`localhost:${port}`, `LOCALHOST:${port}`, `[::1]:${port}`, `[0:0::1]:${port}`]) {
         assert.strictEqual(yield* status(port, { host }), 101, host)
       }
-      for (
-        const host of [
-          `evil.example:${port}`,
-          "localhost",
-          "localhost:1",
-          `localhost.evil.example:${port}`,
-          `localhost:${port}@evil.example`,
-          `[::2]:${port}`,
-          `::1:${port}`,
-          ""
-        ]
-      ) assert.strictEqual(yield* status(port, { host }), 403, host)
-    }))
+      for (const host of [
+        `evil.example:${port}`,
+        "localhost",
+        "localhost:1",
+        `localhost.evil.example:${port}`,
+        `localhost:${port}@evil.example`,
+        `[::2]:${port}`,
+        `::1:${port}`,
+        ""
+      ])
+        assert.strictEqual(yield* status(port, { host }), 403, host)
+    })
+  )
 
   it.live("answers to the names that it was given", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port } = yield* echo({ hosts: ["arcp.example", "[2001:db8::1]:443"] })
       for (const host of ["arcp.example", "ARCP.example:8443", "[2001:DB8:0::1]:443"]) {
         assert.strictEqual(yield* status(port, { host }), 101, host)
@@ -157,10 +165,11 @@ describe("admission", () => {
       for (const host of ["127.0.0.1", `localhost:${port}`, "[2001:db8::1]", "[2001:db8::1]:80"]) {
         assert.strictEqual(yield* status(port, { host }), 403, host)
       }
-    }))
+    })
+  )
 
   it.live("turns away pages whose origin it does not know", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port } = yield* echo({ origins: ["https://app.example"] })
       const from = (origin: string, header = "Origin") => status(port, { headers: [`${header}: ${origin}`] })
       assert.strictEqual(yield* from("https://app.example"), 101)
@@ -170,19 +179,21 @@ describe("admission", () => {
       assert.strictEqual(yield* from("https://evil.example", "Sec-WebSocket-Origin"), 403)
       const closed = yield* echo()
       assert.strictEqual(yield* status(closed.port, { headers: [`Origin: http://127.0.0.1:${closed.port}`] }), 403)
-    }))
+    })
+  )
 
   it.live("accepts no compression and no sub-protocol that is offered", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port } = yield* echo()
       const headers = ["Sec-WebSocket-Extensions: permessage-deflate", "Sec-WebSocket-Protocol: arcp.v1"]
       const answer = yield* raw(port, handshake(port, { headers }) + leave)
       assert.match(answer, /^HTTP\/1.1 101 /)
       assert.notMatch(answer, /sec-websocket-(extensions|protocol)/i)
-    }))
+    })
+  )
 
   it.live("has 503 for one connection too many, and while nobody listens", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port, url } = yield* echo({ maxConnections: 1 })
       const ws = yield* client(url)
       assert.strictEqual(yield* status(port), 503)
@@ -192,10 +203,11 @@ describe("admission", () => {
       assert.strictEqual(yield* Effect.repeat(status(port), { until: (status) => status === 101 }), 101)
       const { address } = yield* NodeWebSocketListener.make()
       assert.strictEqual(yield* status(address.port), 503)
-    }))
+    })
+  )
 
   it.live("answers what is no WebSocket handshake, and goes on", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port } = yield* echo()
       const answers = yield* Effect.forEach(
         [
@@ -209,45 +221,51 @@ describe("admission", () => {
       )
       assert.deepStrictEqual(answers, [426, 404, 400, 400, 405])
       assert.strictEqual(yield* status(port), 101)
-    }))
+    })
+  )
 
   it.live("cuts handshakes that take too long", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port } = yield* echo({ handshakeTimeout: "200 millis" })
       const answer = yield* raw(port, "GET /arcp HTTP/1.1\r\nHost: loc")
       assert.match(answer, /^(HTTP\/1.1 408 |$)/)
-    }))
+    })
+  )
 
   it.live.each([{}, { tls: certificate }])("is not held up by an open handshake when its scope closes", (options) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const slow = yield* Effect.scoped(
         Effect.flatMap(echo(options), ({ port }) =>
           Effect.callback<Net.Socket>((resume) => {
             const socket = Net.connect(port, "127.0.0.1", () =>
-              socket.write("GET /arcp HTTP/1.1\r\n", () => resume(Effect.succeed(socket))))
+              socket.write("GET /arcp HTTP/1.1\r\n", () => resume(Effect.succeed(socket)))
+            )
             socket.on("error", () => {})
-          }))
+          })
+        )
       )
       yield* Effect.callback<void>((resume) => {
         if (slow.closed) return resume(Effect.void)
         slow.once("close", () => resume(Effect.void))
         slow.resume()
       })
-    }))
+    })
+  )
 
   it.live("says why it cannot listen", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port } = yield* echo()
       const error = yield* Effect.flip(NodeWebSocketListener.make({ port }))
       assert.deepInclude(error, { reason: "open", message: `cannot listen on 127.0.0.1:${port}` })
       const bad = { cert: "none", key: Redacted.make("none") }
       assert.strictEqual((yield* Effect.flip(NodeWebSocketListener.make({ tls: bad }))).reason, "open")
-    }))
+    })
+  )
 })
 
 describe("frames", () => {
   verifies.live("C-001", "text frames, one JSON object each", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { url } = yield* echo()
       const ws = yield* client(url)
       const sent = Array.from({ length: 50 }, (_, i) => ({ arcp: "1.1", id: `msg_${i}`, type: "session.ping" }))
@@ -260,41 +278,48 @@ describe("frames", () => {
       })
       const received = yield* messages
       assert.isTrue(received.every(([, binary]) => !binary))
-      assert.deepStrictEqual(received.map(([data]) => JSON.parse(data)), sent)
-    }))
+      assert.deepStrictEqual(
+        received.map(([data]) => JSON.parse(data)),
+        sent
+      )
+    })
+  )
 
   it.live("closes with 1003 at a binary frame", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { url, ended } = yield* echo()
       const ws = yield* client(url)
       const code = closing(ws)
       ws.send(new Uint8Array([123, 125]))
       assert.strictEqual(yield* code, 1003)
       assert.deepInclude(yield* ended, { reason: "read", code: 1003 })
-    }))
+    })
+  )
 
   it.live("closes with 1007 at text that is no text", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { url, ended } = yield* echo()
       const ws = yield* client(url)
       const code = closing(ws)
       ws.send(new Uint8Array([0xc3, 0x28]), { binary: false })
       assert.strictEqual(yield* code, 1007)
       assert.strictEqual((yield* ended).code, 1007)
-    }))
+    })
+  )
 
   it.live("closes with 1009 before a frame that is too large has arrived", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { port, ended } = yield* echo({ maxFrameBytes: 1024 })
       // The head of a masked text frame of 1 GiB, and not one byte of it.
       const head = "\x81\xff\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00"
       const answer = yield* raw(port, handshake(port) + head)
       assert.include(answer, "\x88\x02\x03\xf1")
       assert.strictEqual((yield* ended).code, 1009)
-    }))
+    })
+  )
 
   it.live("joins fragments, and closes with 1008 at a flood of them", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { url, ended } = yield* echo({ maxFragments: 8 })
       const ws = yield* client(url)
       const echoed = Effect.callback<string>((resume) => {
@@ -307,32 +332,38 @@ describe("frames", () => {
       for (let i = 0; i < 1000; i++) ws.send("x", { fin: false })
       assert.strictEqual(yield* code, 1008)
       assert.strictEqual((yield* ended).code, 1008)
-    }))
+    })
+  )
 
   it.live("delivers what came whole from a peer that vanishes in the middle of a batch", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { address, listen } = yield* NodeWebSocketListener.make()
       const heard = yield* Queue.unbounded<ReadonlyArray<string> | Connection.ConnectionError>()
       yield* listen((frames) =>
         Effect.forever(Effect.flatMap(frames.pull, (batch) => Queue.offer(heard, batch))).pipe(
           Effect.catch((error) => Queue.offer(heard, error))
-        ))
+        )
+      )
       yield* Effect.callback<void>((resume) => {
         const socket = Net.connect(address.port, "127.0.0.1", () =>
           // One whole frame, then half of one.
-          socket.end(handshake(address.port) + "\x81\x82\x00\x00\x00\x00ok\x81\x88\x00\x00\x00\x00half", "latin1"))
+          socket.end(handshake(address.port) + "\x81\x82\x00\x00\x00\x00ok\x81\x88\x00\x00\x00\x00half", "latin1")
+        )
         socket.resume()
         socket.on("close", () => resume(Effect.void))
       })
       assert.deepStrictEqual(yield* Queue.take(heard), ["ok"])
       assert.deepInclude(yield* Queue.take(heard), { reason: "closed", code: 1006 })
-    }))
+    })
+  )
 })
 
 describe("dialing", () => {
   const dials: Record<
     string,
-    (options: WebSocketTransport.DialOptions) => Effect.Effect<Connection.Frames, Connection.ConnectionError, Scope.Scope>
+    (
+      options: WebSocketTransport.DialOptions
+    ) => Effect.Effect<Connection.Frames, Connection.ConnectionError, Scope.Scope>
   > = {
     "Node's": NodeWebSocketDialer.dial,
     "the platform's": (options) =>
@@ -341,16 +372,17 @@ describe("dialing", () => {
 
   for (const [name, dial] of Object.entries(dials)) {
     it.live(`${name}: says what is wrong with a URL`, () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         for (const url of ["", "no url", "http://localhost/arcp", "ws://user:pass@localhost/", "ws://localhost/#f"]) {
           const error = yield* Effect.flip(dial({ url }))
           assert.strictEqual(error.reason, "open")
           assert.match(error.message, /^url: /)
         }
-      }))
+      })
+    )
 
     it.live(`${name}: fails when it is refused, when nobody is there, and when nobody answers in time`, () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const { port } = yield* echo()
         assert.strictEqual((yield* Effect.flip(dial({ url: `ws://127.0.0.1:${port}/else` }))).reason, "open")
         const closed = yield* Effect.scoped(Effect.map(echo(), ({ url }) => url))
@@ -367,11 +399,12 @@ describe("dialing", () => {
         const url = `ws://127.0.0.1:${typeof address === "object" ? address?.port : 0}`
         const error = yield* Effect.flip(dial({ url, connectTimeout: "100 millis" }))
         assert.deepInclude(error, { reason: "open", message: "the connection did not open in time" })
-      }))
+      })
+    )
   }
 
   it.live("asks for the default path, no sub-protocol, no compression, with its true host and no origin", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const asked = yield* Queue.unbounded<Record<string, unknown>>()
       const { address } = yield* NodeWebSocketListener.make({ path: "/nowhere" })
       const spy = yield* Effect.acquireRelease(
@@ -397,10 +430,11 @@ describe("dialing", () => {
       for (const header of ["origin", "sec-websocket-protocol", "sec-websocket-extensions", "authorization"]) {
         assert.notProperty(request, header)
       }
-    }))
+    })
+  )
 
   it.effect("uses a URL as it is given, and knows which lines are secure", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const paths = {
         "ws://runtime.example": ["ws://runtime.example/arcp", false],
         "ws://runtime.example?x=1": ["ws://runtime.example/arcp?x=1", false],
@@ -416,10 +450,11 @@ describe("dialing", () => {
       for (const [given, [url, secure]] of Object.entries(paths)) {
         assert.deepInclude(yield* WebSocketTransport.endpoint(given), { url, secure })
       }
-    }))
+    })
+  )
 
   it.live("trusts no certificate that it was not told to trust", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { url } = yield* echo({ tls: certificate })
       assert.match(url, /^wss:/)
       assert.strictEqual((yield* Effect.flip(NodeWebSocketDialer.dial({ url }))).reason, "open")
@@ -427,5 +462,6 @@ describe("dialing", () => {
       assert.isTrue(line.secure)
       assert.isTrue(Result.isSuccess(yield* Effect.result(line.send(["hi"]))))
       assert.deepStrictEqual(yield* line.pull, ["hi"])
-    }))
+    })
+  )
 })

@@ -34,8 +34,9 @@ export const make = Effect.fnUntraced(function* (session: ClientSession.ClientSe
       lastSent = session.clock.currentTimeMillisUnsafe()
     }
   }).pipe(
-    Effect.catchTag("Done", () => Effect.never),
-    Effect.ensuring(Effect.sync(() => Deferred.doneUnsafe(flushed, Effect.void)))
+    Effect.ensuring(Effect.sync(() => Deferred.doneUnsafe(flushed, Effect.void))),
+    // All is written; the line stays open for what the runtime has to say.
+    Effect.catchTag("Done", () => Effect.never)
   )
 
   const read: Effect.Effect<never, ClientError.SessionLost> = Effect.gen(function* () {

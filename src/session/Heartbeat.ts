@@ -1,0 +1,91 @@
+/**
+ * Whether the other side of a connection is alive (§6.4), for either peer.
+ *
+ * Silence is what counts: of our side, so that the peer hears from us within each interval; of theirs, so that two intervals of it mean
+ * that nobody is there. Any frame is a sign of life.
+ *
+ * @since 0.1.0
+ */
+import { Clock, Duration, Effect } from "effect"
+import type * as Connection from "./Connection.ts"
+
+/**
+ * A connection whose silences are measured. Times are milliseconds of the clock.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Observed<out In> extends Connection.Connection<In> {
+  readonly sentAt: () => number
+  readonly receivedAt: () => number
+}
+
+/**
+ * Measures a connection from now on.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const observe = <In>(connection: Connection.Connection<In>): Effect.Effect<Observed<In>> =>
+  Clock.clockWith((clock) => {
+    let sentAt = clock.currentTimeMillisUnsafe()
+    let receivedAt = sentAt
+    const now = <A>(note: (millis: number) => void) =>
+      Effect.tap<A, void, never, never>(() =>
+        Clock.clockWith((clock) => Effect.sync(() => note(clock.currentTimeMillisUnsafe())))
+      )
+    return Effect.succeed({
+      ...connection,
+      sentAt: () => sentAt,
+      receivedAt: () => receivedAt,
+      send: (frames) => connection.send(frames).pipe(now((millis) => (sentAt = millis))),
+      pull: connection.pull.pipe(now((millis) => (receivedAt = millis)))
+    })
+  })
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The negotiated interval. */
+  readonly interval: Duration.Duration
+  /** Sends a ping. */
+  readonly ping: Effect.Effect<void>
+  /**
+   * Which of the two we are. A runtime pings after an interval without a frame in either direction, which makes clients speak that never
+   * ping by themselves. A client pings a little before the interval is over, since some runtimes count only what they receive.
+   */
+  readonly role: "runtime" | "client"
+}
+
+/**
+ * Keeps a connection alive; done when it is dead: silent for two intervals.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const untilLost = (
+  connection: Observed<unknown>,
+  { interval, ping, role }: Options
+): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const period = Duration.toMillis(interval)
+    const patience = role === "client" ? period * 0.8 : period
+    let pingedAt = Number.NEGATIVE_INFINITY
+    while (true) {
+      const now = yield* Clock.currentTimeMillis
+      const lostAt = connection.receivedAt() + 2 * period
+      if (now >= lostAt) return
+      const unsaid = connection.sentAt() + patience
+      const unheard = role === "runtime" ? Math.max(connection.receivedAt(), pingedAt) + period : Number.POSITIVE_INFINITY
+      if (now >= Math.min(unsaid, unheard)) {
+        pingedAt = now
+        yield* ping
+        // The write may still wait; the ping is not repeated for that.
+        yield* Effect.sleep(Math.min(lostAt - now, patience))
+      } else {
+        yield* Effect.sleep(Math.min(lostAt, unsaid, unheard) - now)
+      }
+    }
+  })

@@ -1,0 +1,115 @@
+/**
+ * Measures the system and the limits of the machine side by side.
+ *
+ * `npm run bench` runs all cases; `-- events codecAlone` those two. `-- --quick` takes less than half a minute. `-- --profile events` runs the
+ * system's side of one case alone and leaves CPU and heap profiles of its processes. Results go to `bench-results/`.
+ */
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { parseArgs } from "node:util"
+import type * as Case from "./Case.ts"
+import { codecAlone } from "./cases/CodecAlone.ts"
+import { events } from "./cases/Events.ts"
+import { idleSessions } from "./cases/IdleSessions.ts"
+import { leaseChecks } from "./cases/LeaseChecks.ts"
+import { inMemory } from "./cases/InMemory.ts"
+import { submits } from "./cases/Submits.ts"
+import * as Machine from "./Machine.ts"
+import * as Peer from "./Peer.ts"
+import * as Profile from "./Profile.ts"
+import * as Report from "./Report.ts"
+
+const cases: ReadonlyArray<Case.Case> = [events, submits, idleSessions, codecAlone, inMemory, leaseChecks]
+
+const { positionals, values: flags } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: "boolean", default: false }, profile: { type: "string" } }
+})
+
+const unknown = [...positionals, ...(flags.profile === undefined ? [] : [flags.profile])].filter(
+  (id) => !cases.some((known) => known.id === id)
+)
+if (unknown.length > 0) {
+  console.error(`no such case: ${unknown.join(", ")}; there are ${cases.map(({ id }) => id).join(", ")}`)
+  process.exit(2)
+}
+
+const scale: Case.Scale = { quick: flags.quick, rounds: flags.quick ? 2 : 5 }
+const machine = Machine.facts()
+const folder = Path.join(import.meta.dirname, "../../bench-results")
+const stamp = machine.startedAt.replace(/[:.]/g, "-")
+Fs.mkdirSync(folder, { recursive: true })
+
+/** Runs with processes that end with it. */
+const staged = async <A>(profileId: string | undefined, use: (stage: Case.Stage) => Promise<A>): Promise<A> => {
+  const peers = new Set<{ readonly stop: () => Promise<void> }>()
+  const taken = new Map<string, number>()
+  const profiling = (role: string): Peer.Profiling | undefined => {
+    if (profileId === undefined) return undefined
+    const count = (taken.get(role) ?? 0) + 1
+    taken.set(role, count)
+    return { folder, name: `${stamp}-${profileId}-${role}${count === 1 ? "" : `-${count}`}` }
+  }
+  try {
+    return await use({
+      scale,
+      start: async (script, role) => {
+        const peer = await Peer.start(script, profiling(role))
+        peers.add(peer)
+        return peer as never
+      },
+      stop: async (peer) => {
+        peers.delete(peer)
+        await peer.stop()
+      }
+    })
+  } finally {
+    await Promise.allSettled([...peers].map((peer) => peer.stop()))
+  }
+}
+
+const measure = (subject: Case.Case, kinds: ReadonlySet<Case.Subject["kind"]>, profileId?: string) =>
+  staged(profileId, async (stage): Promise<ReadonlyArray<Report.Measured>> => {
+    const subjects = (await subject.open(stage)).filter(({ kind }) => kinds.has(kind))
+    const measured = subjects.map((subject) => ({ subject, rounds: new Array<Case.Values>() }))
+    if (subject.warmup ?? true) for (const { run } of subjects) await run()
+    const rounds = subject.rounds?.(scale) ?? scale.rounds
+    for (let round = 0; round < rounds; round++) {
+      // Each round begins with another subject, so that none is always the one that runs after the same other.
+      for (let turn = 0; turn < measured.length; turn++) {
+        const next = measured[(round + turn) % measured.length]!
+        next.rounds.push(await next.subject.run())
+      }
+    }
+    return measured
+  })
+
+const printProfiles = () => {
+  const files = Fs.readdirSync(folder).filter((file) => file.startsWith(stamp) && file.endsWith(".cpuprofile"))
+  for (const file of files.toSorted()) {
+    console.log(`\n${file}: own time`)
+    for (const { millis, name, place, share } of Profile.selfTimes(Path.join(folder, file)).slice(0, 25)) {
+      console.log(`${(share * 100).toFixed(1).padStart(5)} %  ${millis.toFixed(0).padStart(6)} ms  ${name}  ${place}`)
+    }
+  }
+}
+
+console.log(Report.printMachine(machine))
+const outcomes: Array<Report.Outcome> = []
+if (flags.profile === undefined) {
+  for (const subject of cases.filter(({ id }) => positionals.length === 0 || positionals.includes(id))) {
+    const outcome = Report.outcome(subject, await measure(subject, new Set(["system", "raw"])))
+    outcomes.push(outcome)
+    console.log(Report.print(outcome))
+  }
+} else {
+  const subject = cases.find(({ id }) => id === flags.profile)!
+  const outcome = Report.outcome(subject, await measure(subject, new Set(["system"]), subject.id))
+  outcomes.push(outcome)
+  console.log(Report.print(outcome))
+  printProfiles()
+}
+
+const file = Path.join(folder, `${stamp}.json`)
+Fs.writeFileSync(file, `${JSON.stringify({ machine, scale, outcomes } satisfies Report.Report, undefined, 2)}\n`)
+console.log(`\nwritten to ${Path.relative(process.cwd(), file)}`)
