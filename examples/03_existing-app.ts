@@ -8,7 +8,7 @@
  */
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Console, Context, Effect, Layer, Redacted, Ref, Schema } from "effect"
-import { FetchHttpClient, HttpClient, HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { FetchHttpClient, HttpClient, HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import * as Assert from "node:assert/strict"
 import { createServer } from "node:http"
 import { Authenticator } from "../src/authority/index.ts"

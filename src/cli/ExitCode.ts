@@ -54,10 +54,12 @@ export class Failed extends Schema.TaggedError<Failed>("arcp/cli/Failed")("Faile
   hint: Schema.optionalKey(Schema.String)
 }) {
   override readonly [Runtime.errorExitCode] = this.exitCode
+  /** The command says it, in one line; a log entry with a stack would say it again. */
+  override readonly [Runtime.errorReported] = false
 
   override get [CliError.userMessage]() {
     const message = Printable.lines(this.message)
-    return this.hint === undefined ? message : `${message}\n${Printable.lines(this.hint)}`
+    return this.hint === undefined ? message : `${message}\n  ${Printable.lines(this.hint)}`
   }
 }
 

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Console, Context, Effect, Layer } from "effect"
-import { CliOutput } from "effect/cli"
+import { CliOutput, type HelpDoc } from "effect/cli"
 import * as ExitCode from "./ExitCode.ts"
 
 /**
@@ -42,15 +42,22 @@ const render = ({ rows, title }: Section, bold: (text: string) => string): strin
   return [bold(title), ...rows.map(([left, right]) => `  ${left.padEnd(width)}${right}`)].join("\n")
 }
 
+/** The choices are in the description. */
+const shortened = (flag: HelpDoc.FlagDoc): HelpDoc.FlagDoc =>
+  flag.type.startsWith("<") ? { ...flag, type: flag.name === "log-level" ? "LEVEL" : "SHELL" } : flag
+
+const spaced = (text: string) => text.replace(/(?<!\n)\n(?=\S*EXAMPLES)/, "\n\n")
+
 const formatter = (colors: boolean): CliOutput.Formatter => {
   const base = CliOutput.defaultFormatter({ colors, globalFlags: "summary" })
   const bold = (text: string) => (colors ? `\u001b[1m${text}\u001b[0m` : text)
   return {
     ...base,
     formatHelpDoc: (doc) =>
-      [base.formatHelpDoc(doc), ...Context.get(doc.annotations, Sections).map((section) => render(section, bold))].join(
-        "\n\n"
-      )
+      [
+        spaced(base.formatHelpDoc({ ...doc, globalFlags: (doc.globalFlags ?? []).map(shortened) })),
+        ...Context.get(doc.annotations, Sections).map((section) => render(section, bold))
+      ].join("\n\n")
   }
 }
 

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Result, Schema, SchemaParser } from "effect"
+import { Result, SchemaParser } from "effect"
 import * as Capability from "../protocol/Capability.ts"
 import * as Codec from "../protocol/Codec.ts"
 

@@ -5,12 +5,12 @@
  */
 import type * as Json from "../protocol/Json.ts"
 
+/* oxlint-disable no-control-regex */
+
 // C0, DEL, C1, and the marks that reverse how the text after them reads.
-// oxlint-disable-next-line no-control-regex
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
 
 // Escape sequences whole, so that what they would have done does not stay behind as letters.
-// oxlint-disable-next-line no-control-regex
 const sequence =
   /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|(?:\u001b[\]PX^_]|[\u0090\u0098\u009d-\u009f])[^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c)?/g
 

@@ -124,7 +124,7 @@ const describe = (self: Progress, event: JobEvent.JobEvent, style: Style): strin
       before !== undefined &&
       before.message === event.body.message &&
       percent(before) !== undefined &&
-      percent(before) === percent(event.body)
+      step(before) === step(event.body)
     )
       return undefined
     return labelled("progress", `${count(event.body)} ${Printable.line(message)}`.trimEnd())

@@ -93,7 +93,8 @@ export const command = Command.make(
   Effect.fn("arcp serve")(
     function* (options) {
       const agents = yield* AgentModule.load(options.module)
-      const runtime = ArcpServer.serve(Layer.provideMerge(announce, agents)).pipe(Layer.provide(files(options.root)))
+      const served = options.stdio ? agents : Layer.provideMerge(announce, agents)
+      const runtime = ArcpServer.serve(served).pipe(Layer.provide(files(options.root)))
       return yield* options.stdio ? onStdio(runtime, options) : onPort(runtime, options)
     },
     Effect.catchTags({

@@ -82,7 +82,7 @@ export class PeerError extends Schema.TaggedError<PeerError>("arcp/testing/PeerE
 export interface HelloOptions {
   /** Default `secret`. */
   readonly token?: string
-  /** What is offered. Default all features. */
+  /** What is offered. Default {@link features}. */
   readonly features?: ReadonlyArray<string>
   /** Whose habits are shown, see `Dialect.recognize`. Default `standard`. */
   readonly profile?: Dialect.Profile
@@ -145,6 +145,16 @@ export interface Options {
   /** How long a frame may take, in real time. Default 5 seconds. */
   readonly patience?: Duration.Input
 }
+
+/**
+ * What a peer offers as a client unless told otherwise: all features but those that oblige it to speak unasked.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const features: ReadonlyArray<Feature.Feature> = Feature.all.filter(
+  (feature) => feature !== "heartbeat" && feature !== "ack"
+)
 
 /** Turns of the scheduler after which a program that only waits for its clock, or for a frame, has come to rest. */
 const restingTurns = 50
@@ -290,7 +300,11 @@ export const make = (line: Connection.Frames, options: Options = {}): TestPeer =
  * @category constructors
  * @since 0.1.0
  */
-export const helloOf = ({ features = Feature.all, profile = "standard", token = "secret" }: HelloOptions): Draft => ({
+export const helloOf = ({
+  features: named = features,
+  profile = "standard",
+  token = "secret"
+}: HelloOptions = {}): Draft => ({
   type: "session.hello",
   ...(profile === "standard" || profile === "effect" ? undefined : { id: helloIds[profile] }),
   payload: {
@@ -298,7 +312,7 @@ export const helloOf = ({ features = Feature.all, profile = "standard", token = 
     auth: { scheme: "bearer", token },
     capabilities: {
       encodings: ["json"],
-      features,
+      features: named,
       ...(profile === "effect" ? { [Feature.declaration.key]: Feature.declaration.value } : undefined)
     }
   }

@@ -62,7 +62,7 @@ const line = (inbound: Pipe, outbound: Pipe, options: Required<Options>): Connec
     for (const direction of [inbound, outbound]) {
       direction.end ??= reason
       direction.filled.openUnsafe()
-      
+      direction.drained.openUnsafe()
     }
   }
 

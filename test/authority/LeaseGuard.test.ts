@@ -78,16 +78,34 @@ describe("LeaseGuard", () => {
 
   it.effect("ends at once when the wall clock is set past the end", () =>
     Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      let wall = 0
+      // A jump of the wall clock alone: no time has passed.
+      const jumping: Clock.Clock = {
+        ...clock,
+        currentTimeMillisUnsafe: () => wall,
+        currentTimeMillis: Effect.sync(() => wall)
+      }
+      const made = guard({ expires_at: Timestamp.format(60_000) }).pipe(Effect.provideService(Clock.Clock, jumping))
+      const check = (yield* made).authorize(search)
+      assert.strictEqual(yield* outcome(check), "ok")
+      wall = 60_000
+      assert.strictEqual(yield* outcome(check), "LeaseExpired")
+    })
+  )
+
+  it.effect("does not live by a clock that the agent brings", () =>
+    Effect.gen(function* () {
       const check = (yield* guard({ expires_at: Timestamp.format(60_000) })).authorize(search)
       const clock = yield* Clock.Clock
-      // A jump of the wall clock alone: no time has passed.
-      const jumped: Clock.Clock = {
+      const stopped: Clock.Clock = {
         ...clock,
-        currentTimeMillisUnsafe: () => 60_000,
-        currentTimeMillis: Effect.succeed(60_000)
+        currentTimeMillisUnsafe: () => 0,
+        currentTimeMillis: Effect.succeed(0),
+        monotonicTimeNanosUnsafe: () => 0n
       }
-      assert.strictEqual(yield* outcome(check), "ok")
-      assert.strictEqual(yield* outcome(Effect.provideService(check, Clock.Clock, jumped)), "LeaseExpired")
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* outcome(Effect.provideService(check, Clock.Clock, stopped)), "LeaseExpired")
     })
   )
 

@@ -57,10 +57,13 @@ export interface Case {
 export const make = (options: Case): Case => options
 
 /** The middle of several values. */
-export const median = (values: ReadonlyArray<number>): number => quantile(values, 0.5)
-
-/** The value that a share of the values does not exceed. */
-export const quantile = (values: ReadonlyArray<number>, share: number): number => {
+export const median = (values: ReadonlyArray<number>): number => {
   const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
+  const upper = sorted[Math.floor(sorted.length / 2)] ?? NaN
+  const lower = sorted[Math.ceil(sorted.length / 2) - 1] ?? NaN
+  return (lower + upper) / 2
 }
+
+/** The smallest value that a share of all values does not exceed. */
+export const quantile = (values: ReadonlyArray<number>, share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? NaN

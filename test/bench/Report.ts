@@ -1,6 +1,5 @@
 /**
- * The outcome of a case, and how it is shown. A ratio is how near the system comes to what the machine can do without it: of rates and
- * times alike, 1.00 is as good as raw and less is worse.
+ * The outcome of a case, and how it is shown. A ratio is the system's value by that of a raw limit, of rates and of times alike.
  */
 import * as Case from "./Case.ts"
 import type * as Machine from "./Machine.ts"
@@ -38,11 +37,9 @@ export interface Measured {
 const valuesOf = ({ rounds }: Measured, metric: string): ReadonlyArray<number> =>
   rounds.flatMap((round) => round[metric] ?? [])
 
-const isRate = (unit: string) => unit.endsWith("/s")
-
 /** Compares round by round, so that what slowed the machine down for a while slowed both sides. */
-const ratioOf = (ours: ReadonlyArray<number>, raw: ReadonlyArray<number>, unit: string): number =>
-  Case.median(ours.map((value, round) => (isRate(unit) ? value / (raw[round] ?? NaN) : (raw[round] ?? NaN) / value)))
+const ratioOf = (ours: ReadonlyArray<number>, raw: ReadonlyArray<number>): number =>
+  Case.median(ours.map((value, round) => value / (raw[round] ?? NaN)))
 
 export const outcome = (subject: Case.Case, measured: ReadonlyArray<Measured>): Outcome => ({
   id: subject.id,
@@ -64,7 +61,7 @@ export const outcome = (subject: Case.Case, measured: ReadonlyArray<Measured>): 
           values,
           ratios: limits.flatMap((limit) => {
             const raw = valuesOf(limit, metric.against ?? metric.id)
-            return raw.length === 0 ? [] : [{ raw: limit.subject.name, ratio: ratioOf(values, raw, metric.unit) }]
+            return raw.length === 0 ? [] : [{ raw: limit.subject.name, ratio: ratioOf(values, raw) }]
           }),
           demand:
             metric.demand === undefined || self.subject.kind === "raw"
@@ -107,9 +104,9 @@ export const print = ({ notes, rows, title }: Outcome): string => {
     figure(row.median),
     row.unit,
     range(row.values),
-    [...row.ratios.map(({ ratio, raw }) => `${ratio.toFixed(2)} of ${letter(raw)}`), ...verdict(row)].join(", ")
+    [...row.ratios.map(({ ratio, raw }) => `${ratio.toFixed(ratio < 10 ? 2 : 0)} x ${letter(raw)}`), ...verdict(row)].join(", ")
   ])
-  const head = ["subject", "metric", "median", "unit", "lowest .. highest", "of the raw limit"]
+  const head = ["subject", "metric", "median", "unit", "lowest .. highest", "by the raw limit"]
   return ["", `## ${title}`, ...notes.map((note) => `   ${note}`), "", ...table([head, ...cells], new Set([2, 4]))].join("\n")
 }
 

@@ -1,7 +1,7 @@
 /**
  * Measures the system and the limits of the machine side by side.
  *
- * `npm run bench` runs all cases; `-- events codecAlone` those two. `-- --quick` takes less than half a minute. `-- --profile events` runs the
+ * `npm run bench` runs all cases; `-- events codec` those two. `-- --quick` takes less than half a minute. `-- --profile events` runs the
  * system's side of one case alone and leaves CPU and heap profiles of its processes. Results go to `bench-results/`.
  */
 import * as Fs from "node:fs"
@@ -112,4 +112,4 @@ if (flags.profile === undefined) {
 
 const file = Path.join(folder, `${stamp}.json`)
 Fs.writeFileSync(file, `${JSON.stringify({ machine, scale, outcomes } satisfies Report.Report, undefined, 2)}\n`)
-console.log(`\nwritten to ${Path.relative(process.cwd(), file)}`)
+console.log(`\n${(performance.now() / 1000).toFixed(1)} s, written to ${Path.relative(process.cwd(), file)}`)

@@ -2,7 +2,7 @@
  * The runtime's end of a line, played by a test: it says and hears raw frames, so that the client meets every form that peers use.
  */
 import { assert } from "@effect/vitest"
-import { Effect, Layer, Queue, Redacted, Result, type Scope } from "effect"
+import { Context, Effect, Layer, Queue, Redacted, Result, type Scope } from "effect"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import type * as ClientError from "../../src/client/ClientError.ts"
 import * as Feature from "../../src/protocol/Feature.ts"
@@ -117,8 +117,8 @@ export const declared = { capabilities: { [Feature.declaration.key]: Feature.dec
 
 export type Client = ArcpClient.ArcpClient["Service"]
 
-/** A client of the fake runtime, welcomed. When the test ends the line is cut first, so that nobody waits for a farewell. */
-export const connect = (
+/** A client of the fake runtime, welcomed. */
+export const open = (
   runtime: FakeRuntime,
   options?: Partial<ArcpClient.Options>,
   welcome?: { readonly [member: string]: unknown }
@@ -127,9 +127,12 @@ export const connect = (
     const layer = ArcpClient.ArcpClient.layer({ token: Redacted.make("secret"), ...options })
     yield* Effect.forkScoped(runtime.welcome(welcome))
     const context = yield* Layer.build(Layer.provide(layer, runtime.dialer))
-    yield* Effect.addFinalizer(() => runtime.close())
-    return ArcpClient.ArcpClient.useSync((client) => client).pipe(Effect.provideContext(context), Effect.runSync)
+    return Context.get(context, ArcpClient.ArcpClient)
   })
+
+/** As {@link open}; when the test ends the line is cut first, so that nobody waits for a farewell. */
+export const connect: typeof open = (runtime, options, welcome) =>
+  Effect.tap(open(runtime, options, welcome), () => Effect.addFinalizer(() => runtime.close()))
 
 /** Accepts a submit in the way of our own runtime. */
 export const accept = (submit: Frame, jobId: string, payload?: object) => ({

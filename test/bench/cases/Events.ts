@@ -17,7 +17,7 @@ export const events = Case.make({
     { id: "bytes", name: "frame", unit: "bytes" }
   ],
   open: async (stage) => {
-    const count = stage.scale.quick ? 30_000 : 200_000
+    const count = stage.scale.quick ? 15_000 : 200_000
     const [server, client, rawServer, rawClient] = await Promise.all([
       stage.start<Server>("server", "server"),
       stage.start<Client>("client", "client"),
@@ -30,7 +30,7 @@ export const events = Case.make({
     const flood = (name: string, way: Order["way"], parses: boolean): Case.Subject => ({
       name,
       kind: "raw",
-      run: () => rawClient.call("flood", { url: rawUrl, order: { way, count }, parses })
+      run: async () => ({ rate: await rawClient.call("flood", { url: rawUrl, order: { way, count }, parses }) })
     })
     return [
       {

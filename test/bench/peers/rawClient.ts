@@ -73,7 +73,7 @@ const commands = {
     const ws = await connect(`${url}/flood`)
     const received = await receive(ws, order, order.count, { parses })
     await close(ws)
-    return received
+    return received.rate
   },
 
   /** Receives a flood of the runtime: the acceptance, the events, and the result in the end. */
