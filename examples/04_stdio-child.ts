@@ -13,6 +13,7 @@ import * as Assert from "node:assert/strict"
 import { randomBytes } from "node:crypto"
 import { Authenticator } from "../src/authority/index.ts"
 import { ArcpClient } from "../src/client/index.ts"
+import { NodeStdioListener } from "../src/node/index.ts"
 import { AgentContract } from "../src/protocol/index.ts"
 import { Agent, ArcpServer } from "../src/runtime/index.ts"
 import { StdioTransport } from "../src/transport/index.ts"
@@ -38,15 +39,13 @@ const Server = Layer.unwrap(
   Effect.map(Config.Redacted("ARCP_TOKEN"), (token) =>
     ArcpServer.serve(CountLive).pipe(
       Layer.provide(Authenticator.layerStatic([{ token, principal: "parent" }])),
-      Layer.provideMerge(StdioTransport.layerListener())
+      Layer.provideMerge(NodeStdioListener.layer())
     )
   )
 )
 
-const serve = StdioTransport.Finished.use(({ await: finished }) => finished).pipe(
-  Effect.provide(Server),
-  Effect.provide(NodeServices.layer)
-)
+/** Lives as long as its one connection. */
+const serve = StdioTransport.Finished.use(({ await: finished }) => finished).pipe(Effect.provide(Server))
 
 // --------------------------------------------------------------------------------------------------------- the client
 

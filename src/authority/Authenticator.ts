@@ -14,7 +14,14 @@ import type * as SessionMessage from "../protocol/SessionMessage.ts"
  * @category schemas
  * @since 0.1.0
  */
-export const Principal = Schema.Struct({ id: Schema.String.check(Schema.isBetweenLength(1, 256)) })
+export const Principal = Schema.Struct({
+  id: Schema.String.check(Schema.isBetweenLength(1, 256)),
+  /**
+   * When the credentials end, in milliseconds since the Unix epoch. The connection ends then with `UNAUTHENTICATED`; jobs go on, and fresh
+   * credentials resume the session.
+   */
+  expiresAt: Schema.optionalKey(Schema.Int)
+})
 export type Principal = typeof Principal.Type
 
 /**

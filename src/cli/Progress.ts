@@ -55,6 +55,12 @@ export const add = (self: Progress, event: JobEvent.JobEvent): Progress => {
 const percent = ({ current, total }: JobEvent.Body<"progress">): number | undefined =>
   total === undefined || total === 0 ? undefined : Math.floor(Math.min(1, current / total) * 100)
 
+/** A job may count faster than anybody can read: a line for each part in twenty is enough. */
+const stage = (step: JobEvent.Body<"progress">): number => {
+  const done = percent(step)
+  return done === undefined ? step.current : Math.floor(done / 5)
+}
+
 /**
  * How lines are set off against each other.
  *
@@ -119,13 +125,7 @@ const describe = (self: Progress, event: JobEvent.JobEvent, style: Style): strin
   if (JobEvent.is(event, "progress")) {
     const { message = "" } = event.body
     const before = self.step
-    // A job may count faster than anybody can read.
-    if (
-      before !== undefined &&
-      before.message === event.body.message &&
-      percent(before) !== undefined &&
-      step(before) === step(event.body)
-    )
+    if (before !== undefined && before.message === event.body.message && stage(before) === stage(event.body))
       return undefined
     return labelled("progress", `${count(event.body)} ${Printable.line(message)}`.trimEnd())
   }

@@ -164,7 +164,7 @@ export const human: Effect.Effect<Report, never, Stdio.Stdio | Terminal.Terminal
           if (Option.isSome(line)) lines.push(line.value)
           progress = Progress.add(progress, event)
         }
-        return lines.length > 0 || isTerminal ? print(lines) : Effect.void
+        return lines.length > 0 ? print(lines) : Effect.void
       },
       note: (text) => print([text]),
       succeeded: (result) => Effect.andThen(end, printResult(result)),

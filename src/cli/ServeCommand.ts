@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Console, Context, Effect, type FileSystem, Layer, Option, Path, Redacted } from "effect"
+import { Cause, Console, Context, Effect, type FileSystem, Layer, Option, Path, Redacted } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { SecureRandom } from "effect/crypto"
 import { Base64Url } from "effect/encoding"
@@ -38,7 +38,7 @@ const flags = {
     Flag.withDefault(7777),
     Flag.filter(
       (port) => port >= 0 && port <= 65_535,
-      (port) => `${port} is not between 0 and 65535`
+      () => "a port from 0 to 65535"
     ),
     Flag.withDescription("The port to listen on, 0 for any that is free (default 7777)")
   ),
@@ -99,7 +99,10 @@ export const command = Command.make(
     },
     Effect.catchTags({
       AgentModuleError: (error) =>
-        Effect.andThen(Effect.logDebug(error.cause), Effect.fail(ExitCode.fail(ExitCode.usage, error.message))),
+        Effect.andThen(
+          Effect.logDebug(Cause.die(error.cause)),
+          Effect.fail(ExitCode.fail(ExitCode.usage, error.message))
+        ),
       ConnectionError: (error) =>
         Effect.fail(ExitCode.fail(ExitCode.failure, `${error.message}: ${reasonOf(error.cause)}`)),
       InvalidEntry: (error) => Effect.fail(ExitCode.fail(ExitCode.usage, `--${error.field} ${error.reason}`))

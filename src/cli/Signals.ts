@@ -1,9 +1,11 @@
 /**
- * SIGINT and SIGTERM. They interrupt the program, which unwinds and exits; but a command that has a better answer takes them first.
+ * SIGINT and SIGTERM. They interrupt the program, which unwinds and exits; but a command that has a better answer takes them first. One
+ * more, which nobody takes, ends the process as it is.
  *
  * @since 0.1.0
  */
 import { Context, Effect, Runtime } from "effect"
+import * as ExitCode from "./ExitCode.ts"
 
 /**
  * @category services
@@ -38,9 +40,15 @@ export const runMain = <A, E>(program: Effect.Effect<A, E, Signals>): void => {
   const run = Runtime.makeRunMain(({ fiber, teardown }) => {
     let signalled = false
     const onSignal = () => {
+      // Who wakes may wait again at once, for the signal after this one.
+      const woken = [...waiting]
+      for (const wake of woken) wake()
+      if (woken.length === 0) {
+        // The program is ending already, and not fast enough.
+        if (signalled) process.exit(ExitCode.interrupted)
+        fiber.interruptUnsafe(fiber.id)
+      }
       signalled = true
-      if (waiting.size === 0) return fiber.interruptUnsafe(fiber.id)
-      for (const wake of waiting) wake()
     }
     process.on("SIGINT", onSignal)
     process.on("SIGTERM", onSignal)

@@ -93,7 +93,6 @@ const bracketed = (host: string) => (host.includes(":") ? `[${host}]` : host)
 const createServer = (options: Options): Http.Server => {
   const handshakeTimeout = Duration.toMillis(options.handshakeTimeout ?? Duration.seconds(10))
   const limits: Http.ServerOptions = {
-    headersTimeout: handshakeTimeout,
     requestTimeout: handshakeTimeout,
     connectionsCheckingInterval: Math.min(handshakeTimeout, 1000)
   }

@@ -28,6 +28,7 @@ import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Json from "../protocol/Json.ts"
+import * as AgentPlaces from "./AgentPlaces.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import * as JobContext from "./JobContext.ts"
 
@@ -58,7 +59,8 @@ export interface Agent<Input extends Schema.Top, Output extends Schema.Top, Fail
 {
   /** Registers the agent with this handler. See {@link toLayer}. */
   readonly toLayer: <R>(
-    handler: Handler<Input, Output, Failure, R>
+    handler: Handler<Input, Output, Failure, R>,
+    options?: AgentPlaces.Options
   ) => Layer.Layer<never, never, Requirements<Input, Output, Failure, R>>
 }
 
@@ -95,7 +97,7 @@ export const make = <
   Failure extends Schema.Top = typeof Schema.Never
 >(options: AgentContract.Options<Input, Output, Failure>): Agent<Input, Output, Failure> => {
   const contract = AgentContract.make(options)
-  return { ...contract, toLayer: (handler) => toLayer(contract, handler) }
+  return { ...contract, toLayer: (handler, options) => toLayer(contract, handler, options) }
 }
 
 /**
@@ -106,7 +108,8 @@ export const make = <
  */
 export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top, R>(
   contract: AgentContract.AgentContract<Input, Output, Failure>,
-  handler: Handler<Input, Output, Failure, R>
+  handler: Handler<Input, Output, Failure, R>,
+  options?: AgentPlaces.Options
 ): Layer.Layer<never, never, Requirements<Input, Output, Failure, R>> =>
   Layer.effectDiscard(Effect.gen(function*() {
     const registry = yield* AgentRegistry.AgentRegistry
@@ -131,6 +134,7 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
 
     yield* registry.register({
       contract,
+      places: options === undefined ? undefined : yield* AgentPlaces.make(options),
       prepare: (input) =>
         decode(input).pipe(
           Effect.mapError((issue) => {

@@ -10,6 +10,7 @@ import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Json from "../protocol/Json.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import type { Services } from "./Agent.ts"
+import type * as AgentPlaces from "./AgentPlaces.ts"
 import type * as JobContext from "./JobContext.ts"
 
 /**
@@ -26,6 +27,8 @@ export type Prepared = Effect.Effect<Json.Json | JobContext.StreamedResult, Arcp
  */
 export interface Registered {
   readonly contract: AgentContract.Any
+  /** The places at which it runs; without a bound, none. */
+  readonly places: AgentPlaces.AgentPlaces | undefined
   /** Checks the input against the contract; nothing runs yet. */
   readonly prepare: (input: Json.Json) => Effect.Effect<Prepared, ArcpError.InvalidRequest>
 }

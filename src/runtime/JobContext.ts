@@ -183,7 +183,11 @@ export const make = Effect.fnUntraced(function*(job: {
   const tool: JobContext["Service"]["tool"] = Effect.fnUntraced(function*(name, arguments_, run, options) {
     const call_id = `call_${yield* random.ulid}`
     yield* toolCall({ tool: name, args: arguments_, call_id })
-    const fail = (error: ArcpError.ArcpError) => toolResult({ call_id, error: ArcpError.toPayload(error) })
+    const fail = (error: ArcpError.ArcpError) => {
+      const { details: _, ...bare } = ArcpError.toPayload(error)
+      // Details that cannot travel must not hide the failure itself.
+      return Effect.catch(toolResult({ call_id, error: ArcpError.toPayload(error) }), () => toolResult({ call_id, error: bare }))
+    }
     yield* Effect.tapError(guard.authorize(Operation.toolCall(name)), fail)
     const exit = yield* Effect.exit(run)
     if (Exit.isSuccess(exit)) {

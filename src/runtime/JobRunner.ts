@@ -14,6 +14,7 @@ import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Json from "../protocol/Json.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
+import type * as AgentPlaces from "./AgentPlaces.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
 import type * as Job from "./Job.ts"
 import * as JobContext from "./JobContext.ts"
@@ -39,6 +40,8 @@ export interface Run {
   readonly record: Job.JobRecord
   readonly epoch: number
   readonly prepared: AgentRegistry.Prepared
+  /** Where the job waits for its turn, with a reservation; nothing if its agent runs without bound. */
+  readonly places: AgentPlaces.AgentPlaces | undefined
   readonly guard: LeaseGuard.LeaseGuard["Service"]
   readonly services: Context.Context<LeasedServices.LeasedServices>
   /** Completed with the reason to ask for the end of the job. */
@@ -60,12 +63,41 @@ export const run: (
   never,
   JobJournal.JobJournal | JobStore.JobStore | SecureRandom.SecureRandom
 > = Effect.fn("JobRunner.run")(function*(job) {
-  const { cancellation, epoch, record } = job
+  const { epoch, record } = job
   const config = yield* RuntimeConfig.RuntimeConfig
   const journal = yield* JobJournal.JobJournal
   const store = yield* JobStore.JobStore
   yield* Effect.annotateCurrentSpan({ "arcp.job_id": record.id, "arcp.agent": record.agent, "arcp.trace_id": record.traceId })
 
+  const outcome = (yield* hasTurn(job)) ? yield* attempt(job) : yield* withdrawn(job)
+
+  const final = yield* store.conclude(record.id, finalOf(outcome))
+  const reason = Option.getOrElse(
+    Option.flatMap(yield* store.get(record.id), (stored) => stored.cancel),
+    () => "cancelled"
+  )
+  const completed = Timestamp.format(yield* Clock.currentTimeMillis)
+  // Once a cancellation was taken the job ends as cancelled, even if the agent was faster (§7.4).
+  const told = final === "cancelled" && finalOf(outcome) !== "cancelled" ? stopped({ _tag: "Cancel", reason }, record) : outcome
+  yield* journal.end(record.id, epoch, terminal(told, final, completed, config.maxPayload))
+})
+
+/** Waits until the agent has a place for the job; `false` if the job is cancelled before. */
+const hasTurn = ({ cancellation, places }: Run): Effect.Effect<boolean> =>
+  places === undefined
+    ? Effect.succeed(true)
+    : Effect.raceFirst(Effect.as(places.take, true), Effect.as(Deferred.await(cancellation), false))
+
+const withdrawn = Effect.fnUntraced(function*({ cancellation, places, record }: Run) {
+  if (places !== undefined) yield* places.leave(false)
+  return stopped({ _tag: "Cancel", reason: yield* Deferred.await(cancellation) }, record)
+})
+
+/** Runs the agent until it is done, or is stopped. */
+const attempt = Effect.fnUntraced(function*(job: Run) {
+  const { cancellation, record } = job
+  const config = yield* RuntimeConfig.RuntimeConfig
+  const store = yield* JobStore.JobStore
   const { collected, context } = yield* JobContext.make(job)
   yield* store.start(record.id)
   yield* Effect.ignore(context.status("running"))
@@ -76,6 +108,8 @@ export const run: (
       Context.make(JobContext.JobContext, context),
       Context.make(LeaseGuard.LeaseGuard, job.guard)
     )),
+    // The place is the agent's, also when it outstays its job.
+    Effect.ensuring(job.places === undefined ? Effect.void : job.places.leave(true)),
     Effect.forkIn(job.scope, { startImmediately: true })
   )
 
@@ -89,24 +123,10 @@ export const run: (
     Effect.map(Fiber.await(agent), (exit) => Result.succeed(exit)),
     Effect.map(stop, (stopped) => Result.fail(stopped))
   )
-
-  if (Result.isFailure(first)) {
-    const unwound = yield* Effect.timeoutOption(Fiber.interrupt(agent), config.cancelGrace)
-    if (Option.isNone(unwound)) yield* Effect.logWarning("The agent did not unwind within the grace")
-  }
-  const outcome = Result.isFailure(first)
-    ? stopped(first.failure, record)
-    : yield* outcomeOf(first.success, yield* collected, config.maxPayload)
-
-  const final = yield* store.conclude(record.id, finalOf(outcome))
-  const reason = Option.getOrElse(
-    Option.flatMap(yield* store.get(record.id), (stored) => stored.cancel),
-    () => "cancelled"
-  )
-  const completed = Timestamp.format(yield* Clock.currentTimeMillis)
-  // Once a cancellation was taken the job ends as cancelled, even if the agent was faster (§7.4).
-  const told = final === "cancelled" && finalOf(outcome) !== "cancelled" ? stopped({ _tag: "Cancel", reason }, record) : outcome
-  yield* journal.end(record.id, epoch, terminal(told, final, completed))
+  if (Result.isSuccess(first)) return yield* outcomeOf(first.success, yield* collected, config.maxPayload)
+  const unwound = yield* Effect.timeoutOption(Fiber.interrupt(agent), config.cancelGrace)
+  if (Option.isNone(unwound)) yield* Effect.logWarning("The agent did not unwind within the grace")
+  return stopped(first.failure, record)
 })
 
 type Outcome = Result.Result<Completed, ArcpError.ArcpError>
@@ -154,7 +174,7 @@ const outcomeOf = Effect.fnUntraced(function*(
   return Result.fail(new ArcpError.InternalError({ message: "The agent failed unexpectedly" }))
 })
 
-const terminal = (outcome: Outcome, final: Job.Final, completed_at: string): JobJournal.Draft => {
+const terminal = (outcome: Outcome, final: Job.Final, completed_at: string, limit: number): JobJournal.Draft => {
   if (Result.isSuccess(outcome)) {
     const done = outcome.success
     const result = "result" in done
@@ -166,6 +186,13 @@ const terminal = (outcome: Outcome, final: Job.Final, completed_at: string): Job
       payload: `{"final_status":"success",${result},"completed_at":"${completed_at}"}`
     }
   }
-  const payload = { final_status: final, ...ArcpError.toPayload(outcome.failure), completed_at }
-  return { type: "job.error", kind: "", payload: JSON.stringify(payload) }
+  const { details, ...error } = ArcpError.toPayload(outcome.failure)
+  const message = error.message.slice(0, maxMessage)
+  const told = { final_status: final, ...error, message, completed_at }
+  // Details that cannot travel must not keep the outcome from doing so.
+  const payload = Result.getOrElse(JobContext.stringify({ ...told, details }, limit), () => JSON.stringify(told))
+  return { type: "job.error", kind: "", payload }
 }
+
+/** Characters of an error's message. */
+const maxMessage = 16_384

@@ -178,6 +178,7 @@ export const layer: Layer.Layer<
         constraints: request.lease_constraints
       })
       const prepared = yield* agent.prepare(request.input)
+      const { places } = agent
       const guard = yield* LeaseGuard.make(lease)
 
       const id = `job_${yield* random.ulid}` as Ids.JobId
@@ -212,13 +213,19 @@ export const layer: Layer.Layer<
       }
       // From the claim on nothing may come between: a key without a job would refuse its owner.
       return yield* Effect.uninterruptible(Effect.gen(function*() {
+        if (places !== undefined && !places.reserve()) {
+          return yield* JobLimits.exceeded("jobs_waiting_for_this_agent", places.queue, 1000)
+        }
         const acceptance = yield* store.accept(record, claim)
-        if (acceptance._tag !== "Accepted") return yield* settle(acceptance)
+        if (acceptance._tag !== "Accepted") {
+          if (places !== undefined) yield* places.leave(false)
+          return yield* settle(acceptance)
+        }
         yield* journal.open(record)
         const cancellation = yield* Deferred.make<string>()
         cancellations.set(id, cancellation)
         limits.begin(principal.id, session)
-        yield* JobRunner.run({ record, epoch: 1, prepared, guard, services: leased(guard), cancellation, scope }).pipe(
+        yield* JobRunner.run({ record, epoch: 1, prepared, places, guard, services: leased(guard), cancellation, scope }).pipe(
           Effect.ensuring(Effect.sync(() => {
             cancellations.delete(id)
             limits.end(principal.id, session)

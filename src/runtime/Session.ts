@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { Deferred, Duration, Effect, Fiber, Option, Result, type Scope } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, Option, Result, type Scope } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
@@ -72,6 +72,8 @@ export interface Session extends Agreement {
       readonly epoch: number
       /** The last number that the client has, if it resumes. */
       readonly replay: Option.Option<number>
+      /** When the credentials of the connection end, in milliseconds since the Unix epoch. */
+      readonly expiresAt: number | undefined
     }
   ) => Effect.Effect<End>
   /** Whether all that was sent after a number can still be replayed. */
@@ -89,6 +91,7 @@ type Outcome =
   | { readonly _tag: "Dismissed"; readonly reason: Dismissal }
   | { readonly _tag: "Malformed" }
   | { readonly _tag: "Lost" }
+  | { readonly _tag: "Expired" }
 
 /**
  * @category constructors
@@ -179,6 +182,11 @@ export const make: (agreement: Agreement) => Effect.Effect<
       case "Malformed":
         yield* leave(Effect.void, Connection.close.malformed)
         return "detached"
+      case "Expired": {
+        const message = "The credentials of the session have expired"
+        yield* leave(dispatcher.refuse({}, new ArcpError.Unauthenticated({ message })), Connection.close.refused)
+        return "detached"
+      }
       case "Lost": {
         const message = "Nothing was heard for two heartbeat intervals"
         yield* leave(dispatcher.refuse({}, new ArcpError.HeartbeatLost({ message })), Connection.close.goingAway)
@@ -192,6 +200,7 @@ export const make: (agreement: Agreement) => Effect.Effect<
       connection: Connection.Connection<Message.FromClient>,
       epoch: number,
       replay: Option.Option<number>,
+      expiresAt: number | undefined,
       stop: Deferred.Deferred<Dismissal>
     ) {
       const line = yield* Heartbeat.observe(connection)
@@ -199,11 +208,14 @@ export const make: (agreement: Agreement) => Effect.Effect<
       const lost = features.has("heartbeat")
         ? Heartbeat.untilLost(line, { interval: config.heartbeatInterval, ping: dispatcher.ping, role: "runtime" })
         : Effect.never
+      const expired = expiresAt === undefined ? Effect.never : Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.sleep(Math.max(0, expiresAt - now)))
       const outcome = yield* Effect.raceAllFirst([
         read(line, epoch),
         Fiber.join(writer),
         Effect.map(Deferred.await(stop), (reason): Outcome => ({ _tag: "Dismissed", reason })),
-        Effect.as(lost, { _tag: "Lost" } as Outcome)
+        Effect.as(lost, { _tag: "Lost" } as Outcome),
+        Effect.as(expired, { _tag: "Expired" } as Outcome)
       ])
       return yield* farewell(line, outcome)
     },
@@ -223,13 +235,13 @@ export const make: (agreement: Agreement) => Effect.Effect<
         : Effect.andThen(Deferred.succeed(current.stop, reason), Deferred.await(current.done))
     )
 
-  const converse: Session["converse"] = Effect.fn("Session.converse")(function*(connection, { epoch, replay }) {
+  const converse: Session["converse"] = Effect.fn("Session.converse")(function*(connection, { epoch, expiresAt, replay }) {
     yield* Effect.annotateCurrentSpan({ "arcp.session_id": session_id, "arcp.peer": connection.peer })
     yield* dismiss("superseded")
     const mine = { stop: yield* Deferred.make<Dismissal>(), done: yield* Deferred.make<void>() }
     current = mine
     return yield* Effect.ensuring(
-      hold(connection, epoch, replay, mine.stop),
+      hold(connection, epoch, replay, expiresAt, mine.stop),
       Effect.suspend(() => {
         if (current === mine) current = undefined
         return Deferred.succeed(mine.done, undefined)

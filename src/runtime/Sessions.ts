@@ -34,6 +34,8 @@ export interface Opened {
   readonly resumeToken: Redacted.Redacted
   /** The last number that the client has, if it resumed. */
   readonly replay: Option.Option<number>
+  /** When the credentials of this connection end, in milliseconds since the Unix epoch. */
+  readonly expiresAt: number | undefined
 }
 
 /**
@@ -157,7 +159,7 @@ export const layer: Layer.Layer<
         index(id, Hex.encode(next))
         // Until it converses it waits, so that it goes if that never comes to pass.
         yield* detach(id, principal.id)
-        return { session, epoch, resumeToken, replay: Option.none() }
+        return { session, epoch, resumeToken, replay: Option.none(), expiresAt: principal.expiresAt }
       }))
     })
 
@@ -179,18 +181,24 @@ export const layer: Layer.Layer<
         if (Option.isNone(epoch)) return yield* expired
         index(id, Hex.encode(next))
         yield* detach(id, principal.id)
-        return { session: found.session, epoch: epoch.value, resumeToken, replay: Option.some(last_event_seq) }
+        return {
+          session: found.session,
+          epoch: epoch.value,
+          resumeToken,
+          replay: Option.some(last_event_seq),
+          expiresAt: principal.expiresAt
+        }
       }))
     })
 
-    const converse: Sessions["Service"]["converse"] = ({ epoch, replay, session }, connection) =>
+    const converse: Sessions["Service"]["converse"] = ({ epoch, expiresAt, replay, session }, connection) =>
       Effect.suspend(() => {
         const { id, principal } = session
         const found = live.get(id)
         if (found === undefined) return Effect.void
         const conversation = ++found.conversations
         detached.delete(id)
-        return Effect.andThen(FiberMap.remove(expiries, id), session.converse(connection, { epoch, replay })).pipe(
+        return Effect.andThen(FiberMap.remove(expiries, id), session.converse(connection, { epoch, replay, expiresAt })).pipe(
           Effect.onExit((exit) => {
             if (found.conversations !== conversation || live.get(id) !== found) return Effect.void
             return Exit.isSuccess(exit) && exit.value === "over" ? close(id) : detach(id, principal.id)

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as Agent from "./Agent.ts"
+export * as AgentPlaces from "./AgentPlaces.ts"
 export * as AgentRegistry from "./AgentRegistry.ts"
 export * as ArcpServer from "./ArcpServer.ts"
 export * as Dispatcher from "./Dispatcher.ts"

@@ -36,7 +36,7 @@ export const make = (max: number): ((chunk: Uint8Array) => Decoded) => {
   let first = true
 
   const hold = (part: Uint8Array): boolean => {
-    
+    if (length + part.length > room) return false
     if (length + part.length > held.length) {
       const grown = new Uint8Array(Math.min(room, Math.max(1024, 2 * (length + part.length))))
       grown.set(held.subarray(0, length))

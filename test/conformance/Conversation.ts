@@ -99,3 +99,16 @@ export const kinds = (frames: ReadonlyArray<TestPeer.Frame>) =>
 
 export const bodies = (frames: ReadonlyArray<TestPeer.Frame>, kind: string) =>
   frames.flatMap((frame) => (frame.payload["kind"] === kind ? [frame.payload["body"]] : []))
+
+/** Waits, without the clock, until something holds of what an effect gives. */
+export const eventually = Effect.fnUntraced(function* <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  predicate: (value: A) => boolean
+) {
+  for (let turn = 0; turn < 10_000; turn++) {
+    const value = yield* effect
+    if (predicate(value)) return value
+    yield* Effect.yieldNow
+  }
+  return assert.fail("what was waited for did not happen")
+})

@@ -1,13 +1,13 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { type Cause, Deferred, Effect, Layer, Queue, Sink, Stdio, Stream } from "effect"
+import { type Cause, Deferred, Effect, Exit, Layer, Queue, type Scope, Sink, Stdio, Stream } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { fileURLToPath } from "node:url"
 import * as Connection from "../../src/session/Connection.ts"
 import * as LineDecoder from "../../src/transport/LineDecoder.ts"
 import * as StdioTransport from "../../src/transport/StdioTransport.ts"
 import { verifies } from "../conformance/verifies.ts"
-import { maxFrameBytes, ports, suite } from "./TransportSuite.ts"
+import { clog, maxFrameBytes, ports, suite } from "./TransportSuite.ts"
 
 /** A pipe as an operating system has them: bytes in whatever pieces, and only so many of them. */
 const pipe = Effect.map(Queue.bounded<Uint8Array, Cause.Done>(4), (queue) => ({
@@ -89,12 +89,29 @@ const child: StdioTransport.ChildOptions = {
   maxFrameBytes: 256 * 1024
 }
 
+/** Dials a child, and says after the scope of the dial how the child left. */
+const witnessed = Effect.fnUntraced(function* <E>(
+  options: StdioTransport.ChildOptions,
+  use: (line: Connection.Frames) => Effect.Effect<void, E, Scope.Scope>
+) {
+  const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+  const spawned = yield* Deferred.make<ChildProcessSpawner.ChildProcessHandle>()
+  const witness = ChildProcessSpawner.make((command) =>
+    Effect.tap(spawner.spawn(command), (handle) => Deferred.succeed(spawned, handle))
+  )
+  yield* StdioTransport.dial(options).pipe(
+    Effect.provideService(ChildProcessSpawner.ChildProcessSpawner, witness),
+    Effect.flatMap(use),
+    Effect.scoped
+  )
+  return yield* Effect.exit((yield* Deferred.await(spawned)).exitCode)
+})
+
 describe("a child process", () => {
   it.live("echoes lines, and leaves when its input ends", () =>
     Effect.gen(function* () {
-      yield* Effect.scoped(
+      const exit = yield* witnessed(child, (line) =>
         Effect.gen(function* () {
-          const line = yield* StdioTransport.dial(child)
           assert.isTrue(line.secure)
           const batch = ['{"a":1}', '{"text":"ä😀\\n"}', "x".repeat(200_000)] as const
           yield* line.send(batch)
@@ -105,6 +122,26 @@ describe("a child process", () => {
           assert.strictEqual((yield* Effect.flip(line.pull)).reason, "closed")
         })
       )
+      assert.deepStrictEqual(exit, Exit.succeed(ChildProcessSpawner.ExitCode(0)))
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("that is stuck in a write to a client that does not read leaves with it all the same", () =>
+    Effect.gen(function* () {
+      const exit = yield* witnessed(child, clog)
+      assert.deepStrictEqual(exit, Exit.succeed(ChildProcessSpawner.ExitCode(0)))
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("that does not leave is made to", () =>
+    Effect.gen(function* () {
+      const exit = yield* witnessed({ ...child, args: [echo, "stay"] }, (line) =>
+        Effect.gen(function* () {
+          yield* line.send(["hello"])
+          assert.deepStrictEqual(yield* line.pull, ["hello"])
+        })
+      )
+      assert.notDeepEqual(exit, Exit.succeed(ChildProcessSpawner.ExitCode(0)))
     }).pipe(Effect.provide(NodeServices.layer))
   )
 
@@ -115,18 +152,6 @@ describe("a child process", () => {
       assert.deepInclude(yield* Effect.flip(line.pull), { reason: "closed", message: "end of input" })
       // The pipe may take something more before it is known to be broken.
       assert.strictEqual((yield* Effect.flip(Effect.forever(line.send(["into the void"]))))._tag, "ConnectionError")
-    }).pipe(Effect.provide(NodeServices.layer))
-  )
-
-  it.live("that does not leave is made to", () =>
-    Effect.gen(function* () {
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const line = yield* StdioTransport.dial({ ...child, args: [echo, "stay"] })
-          yield* line.send(["hello"])
-          assert.deepStrictEqual(yield* line.pull, ["hello"])
-        })
-      )
     }).pipe(Effect.provide(NodeServices.layer))
   )
 

@@ -232,13 +232,16 @@ describe("admission", () => {
     })
   )
 
-  it.live.each([{}, { tls: certificate }])("is not held up by an open handshake when its scope closes", (options) =>
+  it.live.each([
+    [{}, "GET /arcp HTTP/1.1\r\n"],
+    [{ tls: certificate }, "\x16\x03\x01\x02\x00"]
+  ] as const)("is not held up by an open handshake when its scope closes", ([options, start]) =>
     Effect.gen(function* () {
       const slow = yield* Effect.scoped(
         Effect.flatMap(echo(options), ({ port }) =>
           Effect.callback<Net.Socket>((resume) => {
             const socket = Net.connect(port, "127.0.0.1", () =>
-              socket.write("GET /arcp HTTP/1.1\r\n", () => resume(Effect.succeed(socket)))
+              socket.write(start, "latin1", () => resume(Effect.succeed(socket)))
             )
             socket.on("error", () => {})
           })
