@@ -16,21 +16,7 @@
  *
  * @since 0.1.0
  */
-import {
-  Array,
-  Cause,
-  Context,
-  Effect,
-  FileSystem,
-  Layer,
-  Path,
-  Predicate,
-  Schema,
-  type Scope,
-  Stdio,
-  Terminal
-} from "effect"
-import { ChildProcessSpawner } from "effect/process"
+import { Array, Cause, Effect, FileSystem, Layer, Path, Predicate, Schema } from "effect"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentRegistry from "../runtime/AgentRegistry.ts"
 
@@ -125,18 +111,8 @@ const build = (file: string, agents: AgentLayer): Layer.Layer<never, AgentModule
     })
   )
 
-/** Builds the agents without the services of this process: what a job may do is for its lease to say. */
-const confine = (agents: AgentLayer) =>
-  Layer.effectDiscard(
-    Effect.flatMap(Effect.scope, (scope) => Layer.buildWithScope(agents, scope)).pipe(
-      Effect.updateContext((services: Context.Context<AgentRegistry.AgentRegistry | Scope.Scope>) =>
-        Context.merge(
-          Context.omit(ChildProcessSpawner.ChildProcessSpawner, Stdio.Stdio, Terminal.Terminal)(services),
-          LeasedServices.refusing
-        )
-      )
-    )
-  )
+/** While they are built there is no job, and so no lease that would allow anything. */
+const confine = (agents: AgentLayer) => Layer.provide(agents, Layer.succeedContext(LeasedServices.refusing))
 
 const messageOf = (cause: unknown): string =>
   cause instanceof Error && cause.message !== "" ? cause.message : `it failed with ${String(cause)}`

@@ -3,10 +3,24 @@
  *
  * @since 0.1.0
  */
-import { Cause, Console, Context, Effect, type FileSystem, Layer, Option, Path, Redacted } from "effect"
+import {
+  Cause,
+  Console,
+  Context,
+  Effect,
+  type FileSystem,
+  Layer,
+  Option,
+  Path,
+  Redacted,
+  type Scope,
+  Stdio,
+  Terminal
+} from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { SecureRandom } from "effect/crypto"
 import { Base64Url } from "effect/encoding"
+import { ChildProcessSpawner } from "effect/process"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as LeasedFileSystem from "../leased/LeasedFileSystem.ts"
 import * as NodeWebSocketListener from "../node/NodeWebSocketListener.ts"
@@ -175,6 +189,14 @@ const announce = Layer.effectDiscard(
   })
 )
 
+/** Builds a runtime whose agents do not find the services of this process: what a job may do is for its lease to say. */
+const build = <A, E>(layer: Layer.Layer<A, E, FileSystem.FileSystem | Path.Path>) =>
+  Effect.updateContext(
+    Layer.build(layer),
+    (services: Context.Context<FileSystem.FileSystem | Path.Path | Scope.Scope>) =>
+      Context.omit(ChildProcessSpawner.ChildProcessSpawner, Stdio.Stdio, Terminal.Terminal)(services)
+  )
+
 const onPort = Effect.fnUntraced(function* (runtime: Runtime, options: Options) {
   const { host, hosts, origins, port, principal, token } = options
   const isLocal = Loopback.is(host)
@@ -195,7 +217,7 @@ const onPort = Effect.fnUntraced(function* (runtime: Runtime, options: Options) 
   })
   yield* Effect.scoped(
     Effect.gen(function* () {
-      const context = yield* Layer.build(
+      const context = yield* build(
         runtime.pipe(
           Layer.provideMerge(listener),
           Layer.provide(Authenticator.layerStatic([{ token: secret, principal }]))
@@ -223,11 +245,11 @@ const onStdio = Effect.fnUntraced(function* (runtime: Runtime, { principal, toke
     onNone: () => Layer.succeed(Authenticator.Authenticator, { authenticate: () => Effect.succeed({ id: principal }) }),
     onSome: (secret) => Authenticator.layerStatic([{ token: secret, principal }])
   })
+  const stdio = yield* Stdio.Stdio
   yield* Effect.scoped(
     Effect.gen(function* () {
-      const context = yield* Layer.build(
-        runtime.pipe(Layer.provideMerge(StdioTransport.layerListener()), Layer.provide(authenticator))
-      )
+      const listener = StdioTransport.layerListener().pipe(Layer.provide(Layer.succeed(Stdio.Stdio, stdio)))
+      const context = yield* build(runtime.pipe(Layer.provideMerge(listener), Layer.provide(authenticator)))
       yield* Effect.raceFirst(
         Context.get(context, StdioTransport.Finished).await,
         Signals.Signals.use((signals) => signals.next)

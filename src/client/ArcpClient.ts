@@ -21,7 +21,6 @@
  * @since 0.1.0
  */
 import {
-  Clock,
   Context,
   DateTime,
   Deferred,
@@ -32,7 +31,6 @@ import {
   type Option,
   Redacted,
   type Schema,
-  Scope,
   Tracer
 } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -44,14 +42,12 @@ import * as Ids from "../protocol/Ids.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
 import type * as Json from "../protocol/Json.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
-import * as Connection from "../session/Connection.ts"
-import * as Dialer from "../session/Dialer.ts"
+import type * as Dialer from "../session/Dialer.ts"
 import * as ClientError from "./ClientError.ts"
 import * as ClientSession from "./internal/clientSession.ts"
+import * as Connect from "./internal/connect.ts"
 import * as EventBuffer from "./internal/eventBuffer.ts"
-import * as Handshake from "./internal/handshake.ts"
 import type * as Job from "./internal/job.ts"
-import * as Link from "./internal/link.ts"
 import * as Requests from "./internal/requests.ts"
 import * as Submission from "./internal/submission.ts"
 import * as Target from "./internal/target.ts"
@@ -228,83 +224,14 @@ export class ArcpClient extends Context.Service<
     Layer.effect(ArcpClient, make(options))
 }
 
-const connect = Effect.fnUntraced(function* (options: Options) {
-  const dialer = yield* Dialer.Dialer
-  const scope = yield* Effect.scope
-  const clock = yield* Clock.Clock
-  const context = yield* Effect.context<SecureRandom.SecureRandom>()
-  const nextId = Effect.provideContext(Ids.makeMessageId, context)
-  const token = yield* Redacted.isRedacted(options.token) ? Effect.succeed(options.token) : options.token
-  const offer: Handshake.Offer = {
-    client: { name: options.name ?? "effect-arcp", version: options.version ?? "0.1.0" },
-    token,
-    features: options.features ?? features
-  }
-
-  const lineScope = yield* Scope.fork(scope)
-  const opened = yield* Handshake.open(dialer, yield* nextId, offer).pipe(
-    Scope.provide(lineScope),
-    Effect.timeoutOrElse({
-      duration: options.handshakeTimeout ?? Duration.seconds(10),
-      orElse: () =>
-        Effect.fail(new ArcpError.HeartbeatLost({ message: "The runtime did not answer the hello in time" }))
-    })
-  )
-  // Closed after the farewell below, so that no request is cut off before it has been told why.
-  const requestScope = yield* Scope.fork(scope)
-  const session = ClientSession.make({
-    id: opened.id,
-    welcome: opened.welcome,
-    features: opened.features,
-    limits: { ...limits, ...options.limits },
-    clock,
-    nextId,
-    scope: requestScope
-  })
-  const link = yield* Link.make(session, opened)
-  yield* link.run.pipe(
-    Effect.catch((error) => Effect.sync(() => ClientSession.lose(session, error))),
-    Effect.andThen(opened.connection.close(Connection.close.normal)),
-    Effect.ensuring(Scope.close(lineScope, Exit.void)),
-    Effect.forkIn(scope)
-  )
-  yield* Effect.addFinalizer(() => leave(session, link, opened.connection))
-  return session
-})
-
-/** Takes leave: `session.close`, and the older `session.bye` from a runtime that does not know it or does not answer (§6.7). */
-const leave = (
-  session: ClientSession.ClientSession,
-  link: Link.Link,
-  connection: Handshake.Opened["connection"]
-): Effect.Effect<void> => {
-  const farewell = Effect.gen(function* () {
-    const payload = { reason: "client.close" }
-    const id = yield* session.nextId
-    session.closing = id
-    const close: SessionMessage.Close = { ...ClientSession.head(session, id), type: "session.close", payload }
-    yield* session.send(JSON.stringify(close))
-    const answer = yield* Effect.timeoutOption(Deferred.await(session.farewell), Duration.seconds(1))
-    if (answer._tag === "None" || answer.value === "refused") {
-      const head = ClientSession.head(session, yield* session.nextId)
-      const bye: SessionMessage.Bye = { ...head, type: "session.bye", payload }
-      yield* session.send(JSON.stringify(bye))
-    }
-    yield* link.flush
-  })
-  return Effect.suspend(() =>
-    // A line that takes nothing any more must not keep the program from ending.
-    session.lost === undefined ? Effect.timeoutOption(Effect.interruptible(farewell), Duration.seconds(2)) : Effect.void
-  ).pipe(
-    Effect.andThen(
-      Effect.sync(() => ClientSession.lose(session, new ArcpError.HeartbeatLost({ message: "The client is closed" })))
-    ),
-    Effect.andThen(connection.close(Connection.close.normal))
-  )
-}
-
 const make = Effect.fnUntraced(function* (options: Options) {
-  const session = yield* connect(options)
+  const session = yield* Connect.connect({
+    client: { name: options.name ?? "effect-arcp", version: options.version ?? "0.1.0" },
+    token: options.token,
+    features: options.features ?? features,
+    handshakeTimeout: options.handshakeTimeout ?? Duration.seconds(10),
+    limits: { ...limits, ...options.limits }
+  })
   const context = yield* Effect.context<SecureRandom.SecureRandom>()
   const within = Duration.toMillis(options.requestTimeout ?? Duration.seconds(30))
 

@@ -228,8 +228,16 @@ export const make: (
     }
   }
 
+  /** A defect in what a request sets off, such as in an agent's own schema, is the end of the request and not of the session. */
+  const dispatchSafely: Dispatcher["dispatch"] = (message) =>
+    Effect.catchDefect(Effect.suspend(() => dispatch(message)), (defect) =>
+      Effect.andThen(
+        Effect.logError(`A ${message.type} died`, defect),
+        refuse(message, new ArcpError.InternalError({ message: "The request failed unexpectedly" }))
+      ))
+
   return {
-    dispatch,
+    dispatch: dispatchSafely,
     refuse,
     replyId,
     ping,

@@ -117,9 +117,10 @@ export const stringify = (value: unknown, limit: number): Result.Result<string, 
   }
 }
 
-/** What the runner keeps for the terminal when a result was streamed to a session that cannot take chunks. */
+/** A result that was streamed, at least in part. */
 export interface Collected {
-  readonly text: string
+  /** What the runner keeps for the terminal if the session cannot take chunks; nothing if chunks of it were sent. */
+  readonly text: string | undefined
 }
 
 /**
@@ -207,37 +208,55 @@ export const make = Effect.fnUntraced(function*(job: {
   })
 
   const streamResult: JobContext["Service"]["streamResult"] = Effect.fnUntraced(function*(content) {
+    if (Option.isSome(yield* Ref.get(collected))) {
+      return yield* Effect.fail(invalid("streamResult", "the job has streamed a result already"))
+    }
     const resultId = `res_${yield* random.ulid}` as Ids.ResultId
     const inline = !record.features.has("result_chunk")
     let seq = 0
     let size = 0
     let pending: Chunk | undefined
+    /** A character of which the stream has given the first half. */
+    let half = ""
+    /** What is sent as one: text, or bytes of which the base64 is made when all are there. */
     let text = ""
-    const write = (chunk: Chunk, more: boolean): Effect.Effect<void, ArcpError.InvalidRequest | ArcpError.InternalError> => {
-      size += chunk.size
-      if (!inline) {
-        return append("result_chunk", {
-          result_id: resultId,
-          chunk_seq: seq++,
-          data: chunk.data,
-          encoding: chunk.encoding,
-          more
-        })
+    const parts: Array<Uint8Array> = []
+
+    const send = (chunk: Chunk, more: boolean): Effect.Effect<void, ArcpError.InvalidRequest> =>
+      Effect.suspend(() => {
+        size += chunk.size
+        const { data, encoding } = chunk
+        const body = { result_id: resultId, chunk_seq: seq++, data, encoding, more }
+        return Effect.andThen(Ref.set(collected, Option.some({ text: undefined })), append("result_chunk", body))
+      })
+
+    const collect = (part: string | Uint8Array): Effect.Effect<void, ArcpError.InternalError> =>
+      Effect.suspend(() => {
+        if (typeof part === "string") text += part
+        else parts.push(part.slice())
+        size += typeof part === "string" ? utf8.encode(part).length : part.length
+        return size > config.maxPayload
+          ? Effect.fail(new ArcpError.InternalError({ message: `The result is longer than ${config.maxPayload} bytes` }))
+          : Effect.void
+      })
+
+    const write = Effect.fnUntraced(function*(part: string | Uint8Array) {
+      if (inline) return yield* collect(part)
+      for (const chunk of cut(part)) {
+        if (pending !== undefined) yield* send(pending, true)
+        pending = chunk
       }
-      text += chunk.data
-      return text.length > config.maxPayload
-        ? Effect.fail(new ArcpError.InternalError({ message: `The result is longer than ${config.maxPayload} characters` }))
-        : Effect.void
-    }
-    yield* Stream.runForEach(content as Stream.Stream<string | Uint8Array, never, never>, (part) =>
-      Effect.gen(function*() {
-        for (const chunk of cut(part)) {
-          if (pending !== undefined) yield* write(pending, true)
-          pending = chunk
-        }
-      }))
-    yield* write(pending ?? { data: "", encoding: "utf8", size: 0 }, false)
-    if (inline) yield* Ref.set(collected, Option.some({ text }))
+    })
+
+    yield* Stream.runForEach(content as Stream.Stream<string | Uint8Array, never, never>, (part) => {
+      if (typeof part !== "string") return write(part)
+      const whole = half + part
+      half = endsInHalf(whole) ? whole.slice(-1) : ""
+      return write(half === "" ? whole : whole.slice(0, -1))
+    })
+    yield* write(half)
+    if (inline) yield* Ref.set(collected, Option.some({ text: parts.length > 0 ? Base64.encode(concat(parts)) : text }))
+    else yield* send(pending ?? { data: "", encoding: "utf8", size: 0 }, false)
     return new StreamedResult(resultId, size)
   })
 
@@ -305,6 +324,18 @@ interface Chunk {
 const chunkLength = 192 * 1024
 
 const utf8 = new TextEncoder()
+
+const endsInHalf = (text: string): boolean => /[\ud800-\udbff]$/.test(text)
+
+const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
 
 function* cut(part: string | Uint8Array): Generator<Chunk> {
   for (let start = 0; start < part.length;) {

@@ -155,10 +155,15 @@ const outcomeOf = Effect.fnUntraced(function*(
   limit: number
 ): Effect.fn.Return<Outcome> {
   if (Exit.isSuccess(exit)) {
-    if (exit.value instanceof JobContext.StreamedResult && Option.isNone(collected)) {
-      return Result.succeed({ resultId: exit.value.resultId, size: exit.value.size })
+    const streamed = exit.value instanceof JobContext.StreamedResult ? exit.value : undefined
+    if (streamed === undefined && Option.isSome(collected)) {
+      return Result.fail(new ArcpError.InternalError({ message: "The agent streamed a result and then answered with another" }))
     }
-    const value = exit.value instanceof JobContext.StreamedResult ? Option.getOrThrow(collected).text : exit.value
+    const inline = Option.getOrUndefined(collected)?.text
+    if (streamed !== undefined && inline === undefined) {
+      return Result.succeed({ resultId: streamed.resultId, size: streamed.size })
+    }
+    const value = streamed === undefined ? exit.value : inline
     const text = JobContext.stringify(value, limit)
     // Encoded before anything is decided: a result that cannot travel is an error of the job, not a silence.
     return Result.isSuccess(text)

@@ -151,15 +151,16 @@ export const layer: Layer.Layer<
         : Option.some({ principal: principal.id, key, parameters: Job.canonical(parameters) })
     }
 
-    const settle = (
-      acceptance: Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>
-    ): Effect.Effect<Job.JobRecord, ArcpError.DuplicateKey> =>
-      acceptance._tag === "Known" ? Effect.succeed(acceptance.record) : Effect.fail(
-        new ArcpError.DuplicateKey({
-          message: "The idempotency key stands for another request",
-          details: { existing_job_id: acceptance.record.id }
-        })
-      )
+    const settle = Effect.fnUntraced(function*(
+      { _tag, record }: Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>
+    ): Effect.fn.Return<Job.JobRecord, ArcpError.DuplicateKey> {
+      if (_tag === "Known" && Option.isSome(yield* store.get(record.id))) return record
+      // A key binds longer than its job is kept: accepting it would promise an outcome that nobody can give any more.
+      const message = _tag === "Known"
+        ? "The job of the idempotency key has ended, and what came of it is no longer kept"
+        : "The idempotency key stands for another request"
+      return yield* new ArcpError.DuplicateKey({ message, details: { existing_job_id: record.id } })
+    })
 
     const submit = Effect.fn("Jobs.submit")(function*(submission: Submission) {
       const { principal, request, session } = submission

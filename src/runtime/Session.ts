@@ -134,7 +134,7 @@ export const make: (agreement: Agreement) => Effect.Effect<
       for (const frame of frames) {
         if (Result.isFailure(frame)) {
           yield* dispatcher.bad(frame.failure)
-          if (++malformed >= config.maxBadFrames) return { _tag: "Malformed" }
+          if (!frame.failure.ignorable && ++malformed >= config.maxBadFrames) return { _tag: "Malformed" }
           continue
         }
         malformed = 0

@@ -88,7 +88,7 @@ const fromPipes = Effect.fnUntraced(function* (pipes: Pipes, options: Options) {
   const leave = (reason: Connection.CloseReason) =>
     Effect.suspend(() => {
       down ??= closed(reason)
-      
+      leaving.openUnsafe()
       return Effect.andThen(Queue.fail(inbox, down), Queue.end(outbox))
     })
 

@@ -27,6 +27,8 @@ export interface Peer<C extends Commands> {
     input: Parameters<C[K]>[0],
     millis?: number
   ) => Promise<Awaited<ReturnType<C[K]>>>
+  /** Microseconds of processor time that it has used so far, which other load on the machine hardly changes. */
+  readonly processorTime: () => Promise<number>
   readonly stop: () => Promise<void>
 }
 
@@ -84,6 +86,7 @@ export const start = async <C extends Commands>(name: string, profiling?: Profil
   const peer: Peer<C> = {
     call: (command, input, millis = 60_000) =>
       ask(command, input, millis) as Promise<Awaited<ReturnType<C[typeof command]>>>,
+    processorTime: async () => Number(await ask(processorTime, undefined, 10_000)),
     stop: () => end(child, gone)
   }
   try {
@@ -113,12 +116,17 @@ const end = async (child: ChildProcess, gone: Promise<void>) => {
 }
 
 const ready = "ready"
+const processorTime = "processorTime"
 
 /** What the script of a peer does: answers calls until its starter lets go of it. */
 export const serve = (commands: Commands): void => {
   const answer = async ({ id, input, name }: Call): Promise<Reply> => {
     try {
       if (name === ready) return { id, ok: true, value: true }
+      if (name === processorTime) {
+        const { system, user } = process.cpuUsage()
+        return { id, ok: true, value: user + system }
+      }
       const command = commands[name]
       if (command === undefined) throw new Error(`there is no command ${name}`)
       return { id, ok: true, value: (await command(input as never)) ?? null }

@@ -88,7 +88,9 @@ const table = (cells: ReadonlyArray<ReadonlyArray<string>>, numeric: ReadonlySet
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
   return cells.map((row) =>
     row
-      .map((cell, column) => (numeric.has(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .map((cell, column) =>
+        numeric.has(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)
+      )
       .join("  ")
       .trimEnd()
   )
@@ -104,10 +106,19 @@ export const print = ({ notes, rows, title }: Outcome): string => {
     figure(row.median),
     row.unit,
     range(row.values),
-    [...row.ratios.map(({ ratio, raw }) => `${ratio.toFixed(ratio < 10 ? 2 : 0)} x ${letter(raw)}`), ...verdict(row)].join(", ")
+    [
+      ...row.ratios.map(({ ratio, raw }) => `${ratio.toFixed(ratio < 10 ? 2 : 0)} x ${letter(raw)}`),
+      ...verdict(row)
+    ].join(", ")
   ])
   const head = ["subject", "metric", "median", "unit", "lowest .. highest", "by the raw limit"]
-  return ["", `## ${title}`, ...notes.map((note) => `   ${note}`), "", ...table([head, ...cells], new Set([2, 4]))].join("\n")
+  return [
+    "",
+    `## ${title}`,
+    ...notes.map((note) => `   ${note}`),
+    "",
+    ...table([head, ...cells], new Set([2, 4]))
+  ].join("\n")
 }
 
 export const printMachine = (machine: Machine.Facts): string =>

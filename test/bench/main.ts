@@ -86,7 +86,7 @@ const measure = (subject: Case.Case, kinds: ReadonlySet<Case.Subject["kind"]>, p
 
 const printProfiles = () => {
   const files = Fs.readdirSync(folder).filter((file) => file.startsWith(stamp) && file.endsWith(".cpuprofile"))
-  for (const file of files.toSorted()) {
+  for (const file of files.filter((file) => !file.includes("-raw")).toSorted()) {
     console.log(`\n${file}: own time`)
     for (const { millis, name, place, share } of Profile.selfTimes(Path.join(folder, file)).slice(0, 25)) {
       console.log(`${(share * 100).toFixed(1).padStart(5)} %  ${millis.toFixed(0).padStart(6)} ms  ${name}  ${place}`)

@@ -181,3 +181,6 @@ export const failed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E
     if (Result.isSuccess(outcome)) assert.fail(`did not fail: ${JSON.stringify(outcome.success)}`)
     return outcome.failure
   })
+
+/** Lets everything run that can. */
+export const settled = Effect.repeat(Effect.yieldNow, { times: 200 })

@@ -38,9 +38,6 @@ const startMoody = Effect.fnUntraced(function* () {
   return { runtime, job: yield* Fiber.join(submitting) }
 })
 
-/** Lets everything run that can. */
-const settled = Effect.repeat(Effect.yieldNow, { times: 200 })
-
 const seqs = (events: ReadonlyArray<{ readonly body: unknown }>) =>
   events.map(({ body }) => Number((body as { readonly message: string }).message))
 
@@ -53,7 +50,7 @@ describe("the result", () => {
     Effect.gen(function* () {
       const { job, runtime } = yield* startMoody()
       const awaiting = yield* Effect.forkChild(Effect.all([job.result, job.result], { concurrency: 2 }))
-      yield* settled
+      yield* Fake.settled
       yield* runtime.say(Fake.result("job_2", 1, { at: "12" }))
       assert.deepStrictEqual(yield* Fiber.join(awaiting), [{ at: 12 }, { at: 12 }])
       const first = yield* job.result
@@ -235,7 +232,7 @@ describe("the events", () => {
       const { job, runtime } = yield* start()
       const early = yield* Effect.forkChild(Stream.runCollect(job.events))
       yield* runtime.say(...tell(1, 3))
-      yield* settled
+      yield* Fake.settled
       const late = yield* Effect.forkChild(Stream.runCollect(job.events))
       yield* runtime.say(...tell(4, 5), Fake.failure("job_1", 6, "TIMEOUT"))
       assert.deepStrictEqual(seqs(yield* Fiber.join(early)), range(1, 5))
@@ -257,11 +254,11 @@ describe("the events", () => {
           )
         )
       )
-      yield* settled
+      yield* Fake.settled
       const saying = yield* Effect.forkChild(
         Effect.forEach(tell(1, 100), (event) => runtime.say(event), { discard: true })
       )
-      yield* settled
+      yield* Fake.settled
       assert.isUndefined(saying.pollUnsafe(), "the runtime's writes are held up")
       yield* gate.open
       yield* Fiber.join(saying)
@@ -275,9 +272,9 @@ describe("the events", () => {
     Effect.gen(function* () {
       const { job, runtime } = yield* start({ limits: { events: 4 } })
       const reading = yield* Effect.forkChild(Stream.runForEach(job.events, () => Effect.never))
-      yield* settled
+      yield* Fake.settled
       yield* runtime.say(...tell(1, 100), Fake.result("job_1", 101, "done"))
-      yield* settled
+      yield* Fake.settled
       yield* Fiber.interrupt(reading)
       assert.strictEqual(yield* job.result, "done")
     })
@@ -289,9 +286,9 @@ describe("the events", () => {
       const reading = yield* Effect.forkChild(
         Stream.runForEach(job.events, (event) => (seqs([event])[0] === 1 ? job.cancel() : Effect.void))
       )
-      yield* settled
+      yield* Fake.settled
       yield* runtime.say(...tell(1, 10))
-      yield* settled
+      yield* Fake.settled
       const cancel = yield* runtime.hear("job.cancel")
       yield* runtime.say(
         { type: "job.cancelled", payload: { request_id: cancel.id } },
@@ -328,7 +325,9 @@ describe("the events", () => {
       const runtime = yield* Fake.make()
       const client = yield* Fake.connect(runtime, { limits: { events: 4 } }, Fake.declared)
       const reading = yield* Effect.forkChild(
-        Effect.flatMap(client.submit("a", null), (job) => Stream.runCollect(job.events))
+        Effect.flatMap(client.submit("a", null), (job) =>
+          Effect.andThen(Effect.yieldNow, Stream.runCollect(job.events))
+        )
       )
       const submit = yield* runtime.hear("job.submit")
       yield* runtime.say(Fake.accept(submit, "job_1"), ...tell(1, 50), Fake.result("job_1", 51, null))
@@ -447,7 +446,7 @@ describe("cancelling", () => {
       const { job, runtime } = yield* start()
       const reading = yield* Effect.forkChild(Stream.runDrain(job.events))
       const awaiting = yield* Effect.forkChild(job.result)
-      yield* settled
+      yield* Fake.settled
       yield* Fiber.interrupt(reading)
       yield* Fiber.interrupt(awaiting)
       assert.deepStrictEqual(yield* runtime.unheard, [])

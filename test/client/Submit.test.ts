@@ -87,16 +87,19 @@ describe("a submit", () => {
     Effect.gen(function* () {
       const runtime = yield* Fake.make()
       const client = yield* Fake.connect(runtime, {}, Fake.declared)
-      const traceId = yield* Effect.gen(function* () {
-        yield* Effect.forkScoped(client.submit("a", 1))
-        yield* Effect.forkScoped(client.submit("a", 2))
-        return (yield* Effect.currentSpan).traceId
-      }).pipe(Effect.withSpan("caller"))
-      assert.strictEqual((yield* runtime.hear("job.submit")).trace_id, traceId)
+      const { traceId } = yield* Effect.currentSpan
+      const first = yield* Effect.forkChild(client.submit("a", 1))
+      yield* Effect.forkChild(client.submit("a", 2))
+      const submit = yield* runtime.hear("job.submit")
+      assert.strictEqual(submit.trace_id, traceId)
       const other = (yield* runtime.hear("job.submit")).trace_id!
       assert.match(other, hex)
       assert.notStrictEqual(other, traceId)
-    })
+      yield* runtime.say(Fake.accept(submit, "job_1"))
+      yield* Fiber.join(first)
+      yield* Effect.forkChild(client.submit("a", 3))
+      assert.strictEqual((yield* runtime.hear("job.submit")).trace_id, traceId)
+    }).pipe(Effect.withSpan("caller"))
   )
 
   it.effect("runs for at least a second, and without a limit for ever", () =>
@@ -108,6 +111,7 @@ describe("a submit", () => {
           yield* Effect.forkScoped(client.submit("a", 1, { maxRuntime }))
           return (yield* runtime.hear("job.submit")).payload.max_runtime_sec
         })
+      assert.strictEqual(yield* seconds(0), 1)
       assert.strictEqual(yield* seconds("1 millis"), 1)
       assert.strictEqual(yield* seconds("2 seconds"), 2)
       assert.strictEqual(yield* seconds(Duration.infinity), undefined)
@@ -275,6 +279,21 @@ describe("answers are told apart", () => {
     })
   )
 
+  it.effect("and one that names another request is not taken for lack of a better", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const client = yield* Fake.connect(runtime)
+      const submitting = yield* Effect.forkChild(client.submit("a", 1))
+      const { id } = yield* runtime.hear("job.submit")
+      yield* runtime.say(
+        { type: "job.accepted", payload: { job_id: "job_x", request_id: "msg_x" } },
+        { type: "session.error", payload: { code: "INVALID_REQUEST", message: "no", request_id: "msg_x" } },
+        { type: "job.accepted", payload: { job_id: "job_1", request_id: id } }
+      )
+      assert.strictEqual((yield* Fiber.join(submitting)).id, "job_1")
+    })
+  )
+
   it.effect("and a child that a job delegated to is no answer", () =>
     Effect.gen(function* () {
       const runtime = yield* Fake.make()
@@ -436,6 +455,27 @@ describe("an answer that does not come", () => {
   )
 })
 
+describe("an acceptance that comes too late", () => {
+  it.effect.each([{}, Fake.declared])(
+    "is found, with all events, by whoever submits again under the same key",
+    (welcome) =>
+      Effect.gen(function* () {
+        const runtime = yield* Fake.make()
+        const client = yield* Fake.connect(runtime, { requestTimeout: "10 seconds" }, { ...welcome })
+        const first = yield* Effect.forkChild(Fake.failed(client.submit("a", 1, { idempotencyKey: "k" })))
+        const submit = yield* runtime.hear("job.submit")
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual((yield* Fiber.join(first))._tag, "Timeout")
+        yield* runtime.say(Fake.accept(submit, "job_1"), Fake.event("job_1", 1), Fake.event("job_1", 2))
+        const second = yield* Effect.forkChild(client.submit("a", 1, { idempotencyKey: "k" }))
+        yield* runtime.say(Fake.accept(yield* runtime.hear("job.submit"), "job_1"), Fake.result("job_1", 3, "done"))
+        const job = yield* Fiber.join(second)
+        assert.strictEqual((yield* Stream.runCollect(job.events)).length, 2)
+        assert.strictEqual(yield* job.result, "done")
+      })
+  )
+})
+
 describe("what comes before its acceptance", () => {
   it.effect("is handed over with it", () =>
     Effect.gen(function* () {
@@ -455,6 +495,22 @@ describe("what comes before its acceptance", () => {
         ]
       )
       assert.strictEqual((yield* Fake.failed(job.result))._tag, "BudgetExhausted")
+    })
+  )
+
+  it.effect("may be an error, which is the job's and not the submit's", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const client = yield* Fake.connect(runtime)
+      const submitting = yield* Effect.forkChild(client.submit("a", 1))
+      const submit = yield* runtime.hear("job.submit")
+      yield* runtime.say(
+        Fake.event("job_1", 1),
+        Fake.failure("job_1", 2, "PERMISSION_DENIED"),
+        Fake.accept(submit, "job_1")
+      )
+      const job = yield* Fiber.join(submitting)
+      assert.strictEqual((yield* Fake.failed(job.result))._tag, "PermissionDenied")
     })
   )
 
@@ -491,6 +547,23 @@ describe("interrupting", () => {
       yield* interrupted(true)
       const cancel = yield* runtime.hear("job.cancel")
       assert.strictEqual(cancel.job_id, "job_true")
+    })
+  )
+
+  it.effect("a submit does not take the events from another handle of the same job", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const client = yield* Fake.connect(runtime, {}, Fake.declared)
+      const one = yield* Effect.forkChild(client.submit("a", 1, { idempotencyKey: "k" }))
+      yield* runtime.say(Fake.accept(yield* runtime.hear("job.submit"), "job_1"), Fake.event("job_1", 1))
+      const job = yield* Fiber.join(one)
+      const other = yield* Effect.forkChild(client.submit("a", 1, { idempotencyKey: "k" }))
+      const submit = yield* runtime.hear("job.submit")
+      yield* Fiber.interrupt(other)
+      yield* runtime.say(Fake.accept(submit, "job_1"))
+      yield* Fake.settled
+      yield* runtime.say(Fake.event("job_1", 2), Fake.result("job_1", 3, null))
+      assert.strictEqual((yield* Stream.runCollect(job.events)).length, 2)
     })
   )
 
@@ -532,6 +605,21 @@ describe("interrupting", () => {
 })
 
 describe("a run", () => {
+  it.effect("keeps no events, until somebody else holds the job", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const client = yield* Fake.connect(runtime, {}, Fake.declared)
+      const running = yield* Effect.forkChild(client.run("a", 1, { idempotencyKey: "k" }))
+      yield* runtime.say(Fake.accept(yield* runtime.hear("job.submit"), "job_1"))
+      const submitting = yield* Effect.forkChild(client.submit("a", 1, { idempotencyKey: "k" }))
+      yield* runtime.say(Fake.accept(yield* runtime.hear("job.submit"), "job_1"))
+      const job = yield* Fiber.join(submitting)
+      yield* runtime.say(Fake.event("job_1", 1), Fake.result("job_1", 2, "x"))
+      assert.strictEqual((yield* Stream.runCollect(job.events)).length, 1)
+      assert.strictEqual(yield* Fiber.join(running), "x")
+    })
+  )
+
   it.effect("is a submit and its result, whatever the job says in between", () =>
     Effect.gen(function* () {
       const runtime = yield* Fake.make()

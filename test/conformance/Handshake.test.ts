@@ -22,7 +22,7 @@ describe("Handshake", () => {
       const { capabilities, resume_token, ...rest } = welcome.payload
       assert.deepStrictEqual(rest, {
         runtime: { name: "effect-arcp", version: "0.1.0" },
-        session_id: welcome.session_id,
+        session_id: welcome.session_id!,
         resume_window_sec: 600,
         accepted_at: "1970-01-01T00:00:00.000Z"
       })

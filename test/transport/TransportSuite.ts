@@ -65,7 +65,7 @@ const numbered = (from: number, count: number, text = ""): NonEmptyReadonlyArray
 }
 
 /** Sends until nothing is taken any more, then interrupts that last send. Says how many frames were taken before it. */
-export const clog = Effect.fnUntraced(function* (line: Connection.Frames) {
+const clog = Effect.fnUntraced(function* (line: Connection.Frames) {
   const perBatch = 64
   const text = "x".repeat(1024)
   let sent = 0

@@ -238,7 +238,7 @@ describe("admission", () => {
   ] as const)("is not held up by an open handshake when its scope closes", ([options, start]) =>
     Effect.gen(function* () {
       const slow = yield* Effect.scoped(
-        Effect.flatMap(echo(options), ({ port }) =>
+        Effect.flatMap(echo({ ...options, handshakeTimeout: "1 minute" }), ({ port }) =>
           Effect.callback<Net.Socket>((resume) => {
             const socket = Net.connect(port, "127.0.0.1", () =>
               socket.write(start, "latin1", () => resume(Effect.succeed(socket)))

@@ -93,7 +93,10 @@ export const isFull = (self: EventBuffer, factor: number): boolean => self.reade
 
 /** Whether the next event would push one out that nobody has read. */
 export const isSpilling = (self: EventBuffer): boolean =>
-  self.readers.size === 0 && self.first === 0 && !self.discarded && self.entries.length >= self.maxEvents
+  self.readers.size === 0 &&
+  self.first === 0 &&
+  !self.discarded &&
+  (self.entries.length >= self.maxEvents || self.bytes >= self.maxBytes)
 
 /** No more events: the job has ended, or the session with this error. */
 export const end = (self: EventBuffer, how: "done" | ClientError.EventsError): void => {

@@ -9,6 +9,7 @@ import * as Timestamp from "../../protocol/Timestamp.ts"
 import type * as ClientError from "../ClientError.ts"
 import * as ClientSession from "./clientSession.ts"
 import * as Handshake from "./handshake.ts"
+import * as Inbound from "./inbound.ts"
 
 export interface Link {
   /** Reads and writes until the connection, or the session, ends. */
@@ -43,7 +44,7 @@ export const make = Effect.fnUntraced(function* (session: ClientSession.ClientSe
     let frames: Handshake.Opened["rest"] = opened.rest
     while (true) {
       for (const frame of frames) {
-        const next = ClientSession.receive(session, frame)
+        const next = Inbound.receive(session, frame)
         if (next !== undefined) yield* next
       }
       frames = yield* Effect.mapError(connection.pull, Handshake.lost)

@@ -1,8 +1,11 @@
 import * as Case from "../Case.ts"
+import type * as Peer from "../Peer.ts"
 import type { Commands as Client } from "../peers/client.ts"
 import type { Commands as RawClient } from "../peers/rawClient.ts"
 import type { Commands as RawServer, Order } from "../peers/rawServer.ts"
 import type { Commands as Server } from "../peers/server.ts"
+
+type Processor = Pick<Peer.Peer<Peer.Commands>, "processorTime">
 
 /** How fast the events of one job travel. */
 export const events = Case.make({
@@ -14,6 +17,8 @@ export const events = Case.make({
   ],
   metrics: [
     { id: "rate", name: "events", unit: "events/s" },
+    { id: "sender", name: "processor time of the sender", unit: "us/event" },
+    { id: "receiver", name: "processor time of the receiver", unit: "us/event" },
     { id: "bytes", name: "frame", unit: "bytes" }
   ],
   open: async (stage) => {
@@ -27,18 +32,31 @@ export const events = Case.make({
     const [url, rawUrl] = await Promise.all([server.call("url", undefined), rawServer.call("url", undefined)])
     await client.call("open", { url })
 
+    const timed = async <V extends Case.Values>(sender: Processor, receiver: Processor, run: () => Promise<V>) => {
+      const before = await Promise.all([sender.processorTime(), receiver.processorTime()])
+      const values = await run()
+      const after = await Promise.all([sender.processorTime(), receiver.processorTime()])
+      return { ...values, sender: (after[0] - before[0]) / count, receiver: (after[1] - before[1]) / count }
+    }
     const flood = (name: string, way: Order["way"], parses: boolean): Case.Subject => ({
       name,
       kind: "raw",
-      run: async () => ({ rate: await rawClient.call("flood", { url: rawUrl, order: { way, count }, parses }) })
+      run: () =>
+        timed(rawServer, rawClient, async () => ({
+          rate: await rawClient.call("flood", { url: rawUrl, order: { way, count }, parses })
+        }))
     })
     return [
       {
         name: "runtime to ArcpClient",
         kind: "system",
-        run: async () => ({ rate: await client.call("events", { count }) })
+        run: () => timed(server, client, async () => ({ rate: await client.call("events", { count }) }))
       },
-      { name: "runtime to a raw receiver", kind: "system", run: () => rawClient.call("events", { url, count }) },
+      {
+        name: "runtime to a raw receiver",
+        kind: "system",
+        run: () => timed(server, rawClient, () => rawClient.call("events", { url, count }))
+      },
       flood("ws, one send per frame", "plain", false),
       flood("ws, gathered by 64", "gathered", false),
       flood("ws, gathered by 64, JSON.stringify and JSON.parse", "encoded", true)

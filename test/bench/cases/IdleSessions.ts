@@ -7,7 +7,9 @@ import type { Commands as Server } from "../peers/server.ts"
 export const idleSessions = Case.make({
   id: "idle",
   title: "memory of the server per open session that does nothing",
-  notes: ["After garbage collection, less what the server had after 100 connections came and went. A new server for each round."],
+  notes: [
+    "After garbage collection, less what the server had after 100 connections came and went. A new server for each round."
+  ],
   metrics: [
     { id: "rss", name: "resident", unit: "bytes" },
     { id: "heap", name: "heap", unit: "bytes" }

@@ -6,7 +6,13 @@ import type { Commands as Server } from "../peers/server.ts"
 
 const micros = (millis: ReadonlyArray<number>, share: number) => Case.quantile(millis, share) * 1000
 
-const timed = ({ accepted, results }: { readonly accepted: ReadonlyArray<number>; readonly results: ReadonlyArray<number> }) => ({
+const timed = ({
+  accepted,
+  results
+}: {
+  readonly accepted: ReadonlyArray<number>
+  readonly results: ReadonlyArray<number>
+}) => ({
   accepted50: micros(accepted, 0.5),
   accepted99: micros(accepted, 0.99),
   result50: micros(results, 0.5),

@@ -36,9 +36,18 @@ const oneKiB = [
   hostile([`**/${"*/".repeat(510)}b`], "a/".repeat(512))
 ]
 const eightKiB = [
-  hostile(Array.from({ length: 8 }, () => `**/${"a/".repeat(510)}b`), "a/".repeat(512)),
-  hostile(Array.from({ length: 8 }, () => `*${"a".repeat(1021)}b*`), "a".repeat(1024)),
-  hostile(Array.from({ length: 256 }, () => `**/${"*a*/".repeat(7)}b`), "a/".repeat(512))
+  hostile(
+    Array.from({ length: 8 }, () => `**/${"a/".repeat(510)}b`),
+    "a/".repeat(512)
+  ),
+  hostile(
+    Array.from({ length: 8 }, () => `*${"a".repeat(1021)}b*`),
+    "a".repeat(1024)
+  ),
+  hostile(
+    Array.from({ length: 256 }, () => `**/${"*a*/".repeat(7)}b`),
+    "a/".repeat(512)
+  )
 ]
 
 const worst = (checks: ReadonlyArray<() => void>, millis: number) =>

@@ -104,7 +104,15 @@ const commands = {
   },
 
   /** Round trips per second with `width` of them under way at any time. */
-  echoInFlight: async ({ count, url, width }: { readonly url: string; readonly count: number; readonly width: number }) => {
+  echoInFlight: async ({
+    count,
+    url,
+    width
+  }: {
+    readonly url: string
+    readonly count: number
+    readonly width: number
+  }) => {
     const ws = await connect(`${url}/echo`)
     const rate = await new Promise<number>((resolve) => {
       let sent = 0

@@ -19,7 +19,9 @@ export interface Order {
 const batch = 64
 const highWaterMark = 256 * 1024
 
-const encoded = Array.from({ length: 4096 }, (_, index) => Buffer.from(Workload.encodeEvent(100_001 + index, Workload.eventBody())))
+const encoded = Array.from({ length: 4096 }, (_, index) =>
+  Buffer.from(Workload.encodeEvent(100_001 + index, Workload.eventBody()))
+)
 
 const flood = async (ws: WebSocket, socket: Socket, { count, way }: Order) => {
   const text = { binary: false }
