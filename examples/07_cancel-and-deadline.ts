@@ -21,6 +21,9 @@ const Ticker = Agent.make({ name: "ticker", input: Schema.String, output: Schema
 
 const stopped = Effect.runSync(Queue.bounded<string>(8))
 
+/** Who stopped next. None for so long is a failure. */
+const nextStopped = Effect.timeout(Queue.take(stopped), "5 seconds")
+
 const TickerLive = Ticker.toLayer(
   Effect.fnUntraced(function* (name) {
     const job = yield* JobContext.JobContext
@@ -42,7 +45,7 @@ const program = Effect.gen(function* () {
   // To cancel waits until the runtime has taken note; the result says how the job ended.
   yield* first.cancel("seen enough")
   const cancelled = yield* Effect.flip(first.result)
-  yield* Console.log(`${yield* Queue.take(stopped)}: ${cancelled._tag}, ${cancelled.message}`)
+  yield* Console.log(`${yield* nextStopped}: ${cancelled.message}`)
   Assert.equal(cancelled._tag, "Cancelled")
 
   // A job that has ended cannot be cancelled, and says so.
@@ -51,12 +54,12 @@ const program = Effect.gen(function* () {
 
   // A deadline is the runtime's to keep: it holds also when the client is gone.
   const deadline = yield* Effect.flip(client.run(Ticker, "second", { maxRuntime: "1 second" }))
-  yield* Console.log(`${yield* Queue.take(stopped)}: ${deadline._tag}, ${deadline.message}`)
+  yield* Console.log(`${yield* nextStopped}: ${deadline.message}`)
   Assert.equal(deadline._tag, "Timeout")
 
   // A time-out of one's own gives up waiting; `cancelOnInterrupt` makes the job give up too.
   const answer = yield* Effect.timeoutOption(client.run(Ticker, "third", { cancelOnInterrupt: true }), "50 millis")
-  yield* Console.log(`${yield* Queue.take(stopped)}: cancelled, since nobody waits for it any more`)
+  yield* Console.log(`${yield* nextStopped}: cancelled, since nobody waits for it any more`)
   Assert.ok(Option.isNone(answer))
 })
 

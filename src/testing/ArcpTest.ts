@@ -38,9 +38,9 @@ import * as TestPeer from "./TestPeer.ts"
  * @category options
  * @since 0.1.0
  */
-export interface RuntimeOptions<E, R> {
-  /** The agents to serve. */
-  readonly agents: Layer.Layer<never, E, R>
+export interface RuntimeOptions<A, E, R> {
+  /** The agents to serve. Services that their layer provides are there for the test too. */
+  readonly agents: Layer.Layer<A, E, R>
   /** Principals by their tokens. Default one, `tester`, with the token `secret`. */
   readonly tokens?: { readonly [token: string]: string }
   /** Changes to the defaults of the runtime. */
@@ -57,7 +57,7 @@ export interface RuntimeOptions<E, R> {
  * @category options
  * @since 0.1.0
  */
-export interface Options<E, R> extends RuntimeOptions<E, R> {
+export interface Options<A, E, R> extends RuntimeOptions<A, E, R> {
   /** How the client differs from the default. Its token is the first of `tokens`. */
   readonly client?: Partial<ArcpClient.Options>
 }
@@ -82,9 +82,9 @@ const defaultTokens = { secret: "tester" }
  * @category layers
  * @since 0.1.0
  */
-export const layerRuntime = <E, R = AgentRegistry.AgentRegistry>(
-  options: RuntimeOptions<E, R>
-): Layer.Layer<Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>> => {
+export const layerRuntime = <A, E, R>(
+  options: RuntimeOptions<A, E, R>
+): Layer.Layer<A | Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>> => {
   const tokens = Object.entries(options.tokens ?? defaultTokens).map(([token, principal]) => ({
     token: Redacted.make(token),
     principal
@@ -104,7 +104,7 @@ export const layerRuntime = <E, R = AgentRegistry.AgentRegistry>(
     Layer.provide(authenticator),
     Layer.provideMerge(Layer.merge(network, random)),
     Layer.provide(RuntimeConfig.layer(options.config ?? {}))
-  ) as Layer.Layer<Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>>
+  ) as Layer.Layer<A | Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>>
 }
 
 /**
@@ -113,9 +113,9 @@ export const layerRuntime = <E, R = AgentRegistry.AgentRegistry>(
  * @category layers
  * @since 0.1.0
  */
-export const layer = <E, R = AgentRegistry.AgentRegistry>(
-  options: Options<E, R>
-): Layer.Layer<ArcpClient.ArcpClient | Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>> => {
+export const layer = <A, E, R>(
+  options: Options<A, E, R>
+): Layer.Layer<ArcpClient.ArcpClient | A | Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>> => {
   const token = Redacted.make(Object.keys(options.tokens ?? defaultTokens)[0] ?? "")
   const client = Layer.orDie(ArcpClient.ArcpClient.layerWithRandom({ token, ...options.client }))
   return Layer.provideMerge(client, layerRuntime(options))

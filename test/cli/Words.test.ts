@@ -16,7 +16,7 @@ describe("CommandWords", () => {
     [`"say \\"hi\\"" '\\'`, [`say "hi"`, "\\"]],
     [`''`, [""]]
   ])("%s", (text, words) => {
-    assert.deepStrictEqual(Result.getOrThrow(CommandWords.parse(text)), words)
+    assert.deepStrictEqual<ReadonlyArray<string>>(Result.getOrThrow(CommandWords.parse(text)), words)
   })
 
   it.each([

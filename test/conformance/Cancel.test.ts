@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
-import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import { answer, answers, assertRefused, bodies, join, outcome, received, run, submit, withRuntime } from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
 
@@ -75,11 +74,7 @@ describe("Cancel", () => {
       yield* (yield* TestAgent.Stubbornness).release
       yield* Effect.repeat(Effect.yieldNow, { times: 20 })
       assert.deepStrictEqual(yield* answers(peer), [])
-    }).pipe(
-      // The runtime closes after the agent was let go, see `layerStubborn`.
-      Effect.provide(ArcpTest.layerRuntime({ agents: TestAgent.layerStubborn as never })),
-      Effect.provide(TestAgent.layerStubborn as never)
-    ) as Effect.Effect<void>
+    }).pipe(withRuntime({ agents: TestAgent.layerStubborn }))
   )
 
   verifies("C-064", "is refused to another session of the same principal, and the job goes on", () =>

@@ -1,14 +1,18 @@
 /** How a raw peer talks to a runtime in the tests of this folder. */
 import { assert } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, type Layer } from "effect"
 import type * as AgentRegistry from "../../src/runtime/AgentRegistry.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 
 /** Provides a runtime, by default with the ready agents. */
-export const withRuntime = (options: Partial<ArcpTest.RuntimeOptions<never, AgentRegistry.AgentRegistry>> = {}) =>
-  Effect.provide(ArcpTest.layerRuntime({ agents: TestAgent.layer, ...options }))
+export const withRuntime = <A = never>(
+  options: Partial<ArcpTest.RuntimeOptions<A, never, AgentRegistry.AgentRegistry>> = {}
+) => {
+  const agents: Layer.Layer<A, never, AgentRegistry.AgentRegistry> = options.agents ?? TestAgent.layer
+  return Effect.provide(ArcpTest.layerRuntime({ ...options, agents }))
+}
 
 /** A connected peer that has been welcomed. */
 export const join = Effect.fnUntraced(function* (options?: TestPeer.HelloOptions) {

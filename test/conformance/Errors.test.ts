@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, References } from "effect"
-import type * as TestPeer from "../../src/testing/TestPeer.ts"
-import { TestPeer as Peer } from "../../src/testing/index.ts"
-import { answer, join, received, run, sendSubmit, submit, withRuntime } from "./Conversation.ts"
+import * as TestPeer from "../../src/testing/TestPeer.ts"
+import { answers, join, received, run, sendSubmit, submit, withRuntime } from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
 
 const failWith = Effect.fnUntraced(function* (peer: TestPeer.TestPeer, how: string) {
@@ -23,7 +22,7 @@ describe("Errors", () => {
       yield* sendSubmit(peer, "", null)
       yield* peer.send("{")
       yield* peer.send({ type: "job.cancel", job_id: "job_x" })
-      yield* answer(peer).pipe(Effect.ignore)
+      assert.lengthOf(yield* answers(peer), 5)
       const { job_id } = yield* submit(peer, "sleeper", 60)
       yield* peer.send({ type: "job.cancel", job_id })
       yield* peer.until("job.error")
@@ -91,19 +90,19 @@ describe("Errors", () => {
     })
     return Effect.gen(function* () {
       const tokens: Array<string> = ["secret-right", "secret-wrong"]
-      const wrong = yield* Peer.connect
-      yield* wrong.send(Peer.helloOf({ token: "secret-wrong" }))
+      const wrong = yield* TestPeer.connect
+      yield* wrong.send(TestPeer.helloOf({ token: "secret-wrong" }))
       yield* wrong.until("session.error")
-      const peer = yield* Peer.connect
+      const peer = yield* TestPeer.connect
       const welcome = yield* peer.hello({ token: "secret-right" })
       tokens.push(welcome.payload["resume_token"] as string)
       yield* failWith(peer, "defect")
-      yield* peer.send(Peer.helloOf({ token: "secret-right" }))
+      yield* peer.send(TestPeer.helloOf({ token: "secret-right" }))
       yield* peer.send(`{"type":"session.hello","payload":{"auth":{"token":"secret-right"},"resume":{"resume_token":7}}}`)
       yield* peer.until("session.error")
       yield* peer.until("session.error")
       yield* peer.close()
-      const back = yield* Peer.connect
+      const back = yield* TestPeer.connect
       yield* back.send({
         type: "session.resume",
         payload: { resume_token: "secret-wrong", auth: { scheme: "bearer", token: "secret-right" } }
