@@ -100,7 +100,7 @@ const show = Effect.fn(function* (report: Report) {
   yield* Screen.title("What stands out")
   yield* Screen.table(
     [
-      ["longest", longest.map(({ lines, path }) => `${path} (${lines.toLocaleString("en")})`).join(", ") || "nothing"],
+      ...longest.map(({ lines, path }, at) => [at === 0 ? "longest" : "", `${path} (${lines.toLocaleString("en")})`]),
       [
         "imported",
         imports

@@ -30,23 +30,24 @@ const fences = Array.from(readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm), ([, l
 const fencesOf = (language: string) => fences.filter((fence) => fence.language === language).map(({ code }) => code)
 const programs = fencesOf("ts")
 
+const cellsOf = (line: string): ReadonlyArray<string> =>
+  line
+    .split("|")
+    .slice(1, -1)
+    .map((cell) => cell.trim())
+
 /** The body of the table whose header begins like this, cell by cell. */
 const table = (...header: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => {
   const lines = readme.split("\n")
-  const start = lines.findIndex((line) => line.startsWith(`| ${header.join(" | ")} |`))
+  const start = lines.findIndex((line) => cellsOf(line).slice(0, header.length).join() === header.join())
   assert.isAtLeast(start, 0, `there is no table ${header.join(", ")}`)
-  const rest = lines.slice(start + 2)
-  return rest
+  const body = lines.slice(start + 2)
+  return body
     .slice(
       0,
-      rest.findIndex((line) => !line.startsWith("|"))
+      body.findIndex((line) => !line.startsWith("|"))
     )
-    .map((line) =>
-      line
-        .split(/(?<!\\)\|/)
-        .slice(1, -1)
-        .map((cell) => cell.trim())
-    )
+    .map(cellsOf)
 }
 
 const codeOf = (cell: string) => cell.replaceAll("`", "")

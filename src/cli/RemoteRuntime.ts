@@ -82,7 +82,7 @@ const toChild = Effect.fnUntraced(function* (text: string, given: Options["token
 const toUrl = Effect.fnUntraced(function* ({ insecure, token, url }: Options) {
   const endpoint = yield* Effect.mapError(WebSocketTransport.endpoint(url), ({ message }) => refuse(`--${message}`))
   if (Option.isNone(token)) return yield* refuse("there is no token", "Set ARCP_TOKEN, or give --token.")
-  if (false) {
+  if (!endpoint.secure && !insecure) {
     return yield* refuse(
       `the token would travel to ${endpoint.peer} for all to read`,
       "Use a wss:// URL, or say --insecure if the way there is safe."

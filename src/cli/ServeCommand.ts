@@ -21,6 +21,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { SecureRandom } from "effect/crypto"
 import { Base64Url } from "effect/encoding"
 import { ChildProcessSpawner } from "effect/process"
+import * as NodeConsole from "node:console"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as LeasedFileSystem from "../leased/LeasedFileSystem.ts"
 import * as NodeWebSocketListener from "../node/NodeWebSocketListener.ts"
@@ -106,11 +107,13 @@ export const command = Command.make(
   },
   Effect.fn("arcp serve")(
     function* (options) {
+      if (options.stdio) yield* quietConsole
       const agents = yield* AgentModule.load(options.module)
       const served = options.stdio ? agents : Layer.provideMerge(announce, agents)
       const runtime = ArcpServer.serve(served).pipe(Layer.provide(files(options.root)))
       return yield* options.stdio ? onStdio(runtime, options) : onPort(runtime, options)
     },
+    Effect.scoped,
     Effect.catchTags({
       AgentModuleError: (error) =>
         Effect.andThen(
@@ -215,29 +218,30 @@ const onPort = Effect.fnUntraced(function* (runtime: Runtime, options: Options) 
     ...(hosts.length === 0 ? undefined : { hosts }),
     ...(tls === undefined ? undefined : { tls })
   })
-  yield* Effect.scoped(
-    Effect.gen(function* () {
-      const context = yield* build(
-        runtime.pipe(
-          Layer.provideMerge(listener),
-          Layer.provide(Authenticator.layerStatic([{ token: secret, principal }]))
-        )
-      )
-      const { url } = Context.get(context, NodeWebSocketListener.Address)
-      yield* Console.error(`url     ${url}`)
-      if (Option.isNone(token)) {
-        yield* Console.error(
-          `token   ${Redacted.value(secret)}  (made for this run: set ARCP_TOKEN to one of your own)`
-        )
-      }
-      if (!isLocal && tls === undefined) {
-        yield* Effect.logWarning("tokens travel in the clear: give --tls-cert, or listen behind a proxy that ends TLS")
-      }
-      yield* Signals.Signals.use((signals) => signals.next)
-      yield* Console.error("shutting down")
-    })
+  const context = yield* build(
+    runtime.pipe(Layer.provideMerge(listener), Layer.provide(Authenticator.layerStatic([{ token: secret, principal }])))
   )
+  const { url } = Context.get(context, NodeWebSocketListener.Address)
+  yield* Console.error(`url     ${url}`)
+  if (Option.isNone(token)) {
+    yield* Console.error(`token   ${Redacted.value(secret)}  (made for this run: set ARCP_TOKEN to one of your own)`)
+  }
+  if (!isLocal && tls === undefined) {
+    yield* Effect.logWarning("tokens travel in the clear: give --tls-cert, or listen behind a proxy that ends TLS")
+  }
+  yield* Signals.Signals.use((signals) => signals.next)
+  yield* Console.error("shutting down")
 })
+
+/** Whatever a module prints goes to standard error while standard output carries frames. */
+const quietConsole = Effect.acquireRelease(
+  Effect.sync(() => {
+    const before = { ...console }
+    Object.assign(console, new NodeConsole.Console(process.stderr))
+    return before
+  }),
+  (before) => Effect.sync(() => Object.assign(console, before))
+)
 
 const onStdio = Effect.fnUntraced(function* (runtime: Runtime, { principal, token }: Options) {
   const authenticator = Option.match(token, {
@@ -246,15 +250,11 @@ const onStdio = Effect.fnUntraced(function* (runtime: Runtime, { principal, toke
     onSome: (secret) => Authenticator.layerStatic([{ token: secret, principal }])
   })
   const stdio = yield* Stdio.Stdio
-  yield* Effect.scoped(
-    Effect.gen(function* () {
-      const listener = StdioTransport.layerListener().pipe(Layer.provide(Layer.succeed(Stdio.Stdio, stdio)))
-      const context = yield* build(runtime.pipe(Layer.provideMerge(listener), Layer.provide(authenticator)))
-      yield* Effect.raceFirst(
-        Context.get(context, StdioTransport.Finished).await,
-        Signals.Signals.use((signals) => signals.next)
-      )
-    })
+  const listener = StdioTransport.layerListener().pipe(Layer.provide(Layer.succeed(Stdio.Stdio, stdio)))
+  const context = yield* build(runtime.pipe(Layer.provideMerge(listener), Layer.provide(authenticator)))
+  yield* Effect.raceFirst(
+    Context.get(context, StdioTransport.Finished).await,
+    Signals.Signals.use((signals) => signals.next)
   )
 })
 

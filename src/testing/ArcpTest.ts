@@ -38,7 +38,7 @@ import * as TestPeer from "./TestPeer.ts"
  * @category options
  * @since 0.1.0
  */
-export interface RuntimeOptions<A, E, R> {
+export interface RuntimeOptions<E, R, A = never> {
   /** The agents to serve. Services that their layer provides are there for the test too. */
   readonly agents: Layer.Layer<A, E, R>
   /** Principals by their tokens. Default one, `tester`, with the token `secret`. */
@@ -57,7 +57,7 @@ export interface RuntimeOptions<A, E, R> {
  * @category options
  * @since 0.1.0
  */
-export interface Options<A, E, R> extends RuntimeOptions<A, E, R> {
+export interface Options<E, R, A = never> extends RuntimeOptions<E, R, A> {
   /** How the client differs from the default. Its token is the first of `tokens`. */
   readonly client?: Partial<ArcpClient.Options>
 }
@@ -82,8 +82,8 @@ const defaultTokens = { secret: "tester" }
  * @category layers
  * @since 0.1.0
  */
-export const layerRuntime = <A, E, R>(
-  options: RuntimeOptions<A, E, R>
+export const layerRuntime = <E, R, A = never>(
+  options: RuntimeOptions<E, R, A>
 ): Layer.Layer<A | Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>> => {
   const tokens = Object.entries(options.tokens ?? defaultTokens).map(([token, principal]) => ({
     token: Redacted.make(token),
@@ -113,8 +113,8 @@ export const layerRuntime = <A, E, R>(
  * @category layers
  * @since 0.1.0
  */
-export const layer = <A, E, R>(
-  options: Options<A, E, R>
+export const layer = <E, R, A = never>(
+  options: Options<E, R, A>
 ): Layer.Layer<ArcpClient.ArcpClient | A | Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>> => {
   const token = Redacted.make(Object.keys(options.tokens ?? defaultTokens)[0] ?? "")
   const client = Layer.orDie(ArcpClient.ArcpClient.layerWithRandom({ token, ...options.client }))

@@ -85,11 +85,15 @@ const measure = (subject: Case.Case, kinds: ReadonlySet<Case.Subject["kind"]>, p
   })
 
 const printProfiles = () => {
-  const files = Fs.readdirSync(folder).filter((file) => file.startsWith(stamp) && file.endsWith(".cpuprofile"))
-  for (const file of files.filter((file) => !file.includes("-raw")).toSorted()) {
-    console.log(`\n${file}: own time`)
-    for (const { millis, name, place, share } of Profile.selfTimes(Path.join(folder, file)).slice(0, 25)) {
-      console.log(`${(share * 100).toFixed(1).padStart(5)} %  ${millis.toFixed(0).padStart(6)} ms  ${name}  ${place}`)
+  const files = Fs.readdirSync(folder).filter((file) => file.startsWith(stamp) && !file.includes("-raw"))
+  for (const file of files.toSorted()) {
+    const isTime = file.endsWith(".cpuprofile")
+    if (!isTime && !file.endsWith(".heapprofile")) continue
+    const path = Path.join(folder, file)
+    console.log(`\n${file}: ${isTime ? "own time" : "in memory at the end"}`)
+    for (const { amount, name, place, share } of (isTime ? Profile.selfTimes : Profile.selfSizes)(path).slice(0, 25)) {
+      const shown = isTime ? `${amount.toFixed(0)} ms` : `${(amount / 1024).toFixed(0)} KiB`
+      console.log(`${(share * 100).toFixed(1).padStart(5)} %  ${shown.padStart(10)}  ${name}  ${place}`)
     }
   }
 }
@@ -101,6 +105,7 @@ if (flags.profile === undefined) {
     const outcome = Report.outcome(subject, await measure(subject, new Set(["system", "raw"])))
     outcomes.push(outcome)
     console.log(Report.print(outcome))
+    if (process.env.T) console.log(performance.now())
   }
 } else {
   const subject = cases.find(({ id }) => id === flags.profile)!

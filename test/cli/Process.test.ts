@@ -8,6 +8,8 @@ import * as Path from "node:path"
 const main = Path.join(import.meta.dirname, "../../src/cli/main.ts")
 const agents = Path.join(import.meta.dirname, "fixtures/agents.ts")
 
+const noisy = Path.join(import.meta.dirname, "fixtures/noisy.ts")
+
 /** Starts `arcp`. It is ended with the scope, whatever it is doing. */
 const start = Effect.fnUntraced(function* (
   arguments_: ReadonlyArray<string>,
@@ -156,7 +158,7 @@ layer(Live, { excludeTestServices: true, timeout: "20 seconds" })("the process",
       const runtime = [process.execPath, main, "serve", agents, "--stdio", "--log-level", "all"]
       const command = runtime.map((word) => `'${word}'`).join(" ")
       const greet = Effect.fnUntraced(function* (env: Record<string, string>) {
-        const child = yield* start(["serve", agents, "--stdio", "--log-level", "all"], {
+        const child = yield* start(["serve", noisy, "--stdio", "--log-level", "all"], {
           env,
           stdin: `${hello}\n`,
           stdinStaysOpen: true
@@ -175,6 +177,7 @@ layer(Live, { excludeTestServices: true, timeout: "20 seconds" })("the process",
       )
       assert.deepStrictEqual(frames(anyToken.stdout), ["session.welcome"])
       assert.strictEqual(anyToken.exitCode, 0)
+      assert.match(anyToken.stderr, /^loaded\nbuilt\n/)
       assert.deepStrictEqual(frames(wrongToken.stdout), ["session.error"])
       assert.strictEqual(wrongToken.exitCode, 0)
       assert.include(submitted.stdout, "Hello, Ada!")

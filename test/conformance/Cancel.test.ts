@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
-import { answer, answers, assertRefused, bodies, join, outcome, received, run, submit, withRuntime } from "./Conversation.ts"
+import { answer, answers, assertRefused, bodies, join, outcome, received, run, submit, withAgents, withRuntime } from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
 
 const two = { secret: "tester", other: "another" }
@@ -74,7 +74,7 @@ describe("Cancel", () => {
       yield* (yield* TestAgent.Stubbornness).release
       yield* Effect.repeat(Effect.yieldNow, { times: 20 })
       assert.deepStrictEqual(yield* answers(peer), [])
-    }).pipe(withRuntime({ agents: TestAgent.layerStubborn }))
+    }).pipe(withAgents(TestAgent.layerStubborn))
   )
 
   verifies("C-064", "is refused to another session of the same principal, and the job goes on", () =>

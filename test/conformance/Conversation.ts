@@ -1,18 +1,20 @@
 /** How a raw peer talks to a runtime in the tests of this folder. */
 import { assert } from "@effect/vitest"
-import { Effect, type Layer } from "effect"
+import { Effect } from "effect"
 import type * as AgentRegistry from "../../src/runtime/AgentRegistry.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 
-/** Provides a runtime, by default with the ready agents. */
-export const withRuntime = <A = never>(
-  options: Partial<ArcpTest.RuntimeOptions<A, never, AgentRegistry.AgentRegistry>> = {}
-) => {
-  const agents: Layer.Layer<A, never, AgentRegistry.AgentRegistry> = options.agents ?? TestAgent.layer
-  return Effect.provide(ArcpTest.layerRuntime({ ...options, agents }))
-}
+type Options<A = never> = ArcpTest.RuntimeOptions<never, AgentRegistry.AgentRegistry, A>
+
+/** Provides a runtime that serves these agents. */
+export const withAgents = <A>(agents: Options<A>["agents"], options: Omit<Options, "agents"> = {}) =>
+  Effect.provide(ArcpTest.layerRuntime({ ...options, agents }))
+
+/** Provides a runtime, with the ready agents if no others are named. */
+export const withRuntime = ({ agents = TestAgent.layer, ...options }: Partial<Options> = {}) =>
+  withAgents(agents, options)
 
 /** A connected peer that has been welcomed. */
 export const join = Effect.fnUntraced(function* (options?: TestPeer.HelloOptions) {

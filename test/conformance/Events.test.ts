@@ -5,7 +5,7 @@ import * as JobEvent from "../../src/protocol/JobEvent.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 import * as JobContext from "../../src/runtime/JobContext.ts"
 import type * as TestPeer from "../../src/testing/TestPeer.ts"
-import { answers, bodies, join, kinds, run, submit, withRuntime } from "./Conversation.ts"
+import { answers, bodies, join, kinds, run, submit, withAgents, withRuntime } from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
 
 interface ChunkBody {
@@ -138,8 +138,7 @@ describe("Events", () => {
         "log body"
       ])
     }).pipe(
-      withRuntime({
-        agents: agentOf(
+      withAgents(agentOf(
           Effect.fnUntraced(function* (job) {
             const field = (emit: Effect.Effect<void, { readonly details?: Json.JsonObject }>) =>
               Effect.match(emit, { onSuccess: () => "emitted", onFailure: (error) => error.details?.["field"] })
@@ -158,8 +157,7 @@ describe("Events", () => {
             yield* field(job.progress({ current: 3, total: 3 }))
             return refusals
           })
-        )
-      })
+        ))
     )
   )
 })
@@ -200,15 +198,13 @@ describe("Streamed results", () => {
       const { frames } = yield* run(peer, "it", null)
       assert.strictEqual(new Set(chunks(frames).map((chunk) => chunk.result_id)).size, 1)
     }).pipe(
-      withRuntime({
-        agents: agentOf(
+      withAgents(agentOf(
           Effect.fnUntraced(function* (job) {
             yield* Effect.orDie(job.streamResult(Stream.make("streamed")))
             yield* Effect.ignore(job.streamResult(Stream.make("again")))
             return "answered"
           })
-        )
-      })
+        ))
     )
   )
 
@@ -219,9 +215,7 @@ describe("Streamed results", () => {
       assert.deepStrictEqual(chunks(frames), [])
       assert.strictEqual(terminal.payload["result"], "answered")
     }).pipe(
-      withRuntime({
-        agents: agentOf((job) => Effect.as(Effect.ignore(job.streamResult(Stream.fail("broken"))), "answered"))
-      })
+      withAgents(agentOf((job) => Effect.as(Effect.ignore(job.streamResult(Stream.fail("broken"))), "answered")))
     )
   )
 
@@ -261,7 +255,7 @@ describe("Streamed results", () => {
         ["a", "🍰", "b", "\ud83c"]
       )
       assert.strictEqual(terminal.payload["result_size"], 1 + 4 + 1 + 3)
-    }).pipe(withRuntime({ agents: halves }))
+    }).pipe(withAgents(halves))
   )
 
   it.effect("bytes travel in base64, chunk by chunk or as one", () =>
@@ -278,6 +272,6 @@ describe("Streamed results", () => {
       assert.strictEqual(terminal.payload["result_size"], 4)
       const inline = yield* run(yield* join({ features: [] }), "bytes", null)
       assert.strictEqual(inline.terminal.payload["result"], "AQID/w==")
-    }).pipe(withRuntime({ agents: Layer.merge(halves, bytes) }))
+    }).pipe(withAgents(Layer.merge(halves, bytes)))
   )
 })

@@ -17,6 +17,7 @@ import {
   run,
   sendSubmit,
   submit,
+  withAgents,
   withRuntime
 } from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
@@ -175,7 +176,7 @@ describe("Agent reference", () => {
         assert.strictEqual(accepted.payload["agent"], resolved)
         assert.strictEqual(terminal.payload["result"], result)
       }
-    }).pipe(withRuntime({ agents: versioned }))
+    }).pipe(withAgents(versioned))
   )
 
   verifies(["C-069", "C-070", "C-071"], "an unknown version, an unknown agent and what is no reference are three things", () =>
@@ -197,7 +198,7 @@ describe("Agent reference", () => {
         assertRefused(refusal, code!, sent)
         assert.isFalse(refusal.payload["retryable"])
       }
-    }).pipe(withRuntime({ agents: versioned }))
+    }).pipe(withAgents(versioned))
   )
 
   verifies("C-072", "a job keeps its version when another becomes the default", () =>
@@ -294,9 +295,7 @@ describe("Lifecycle", () => {
       assertRefused(yield* answer(peer), "INTERNAL_ERROR", sent)
       assert.strictEqual((yield* run(peer, "v", null)).terminal.type, "job.result")
     }).pipe(
-      withRuntime({
-        agents: Layer.merge(versioned, Agent.make({ name: "trap", input: Trap, output: Schema.String }).toLayer(Effect.succeed))
-      })
+      withAgents(Layer.merge(versioned, Agent.make({ name: "trap", input: Trap, output: Schema.String }).toLayer(Effect.succeed)))
     )
   })
 })
@@ -332,7 +331,7 @@ describe("A job outlives its session", () => {
           result: 5,
           completed_at: "1970-01-01T00:00:05.000Z"
         })
-      }).pipe(withRuntime({ agents: ticker }))
+      }).pipe(withAgents(ticker))
     )
   }
 })
@@ -402,7 +401,7 @@ describe("Idempotency", () => {
       assert.strictEqual(new Set(jobs.map(({ accepted }) => accepted.job_id)).size, 1)
       assert.deepStrictEqual(jobs.map(({ terminal }) => terminal.payload["result"]), [1, 1, 1])
       assert.strictEqual(runs, 1)
-    }).pipe(withRuntime({ agents: counted }))
+    }).pipe(withAgents(counted))
   })
 
   it.effect("a refused submit leaves its key free", () =>
