@@ -38,14 +38,13 @@ const CountLive = Agent.toLayer(
 const Server = Layer.unwrap(
   Effect.map(Config.Redacted("ARCP_TOKEN"), (token) =>
     ArcpServer.serve(CountLive).pipe(
-      Layer.provide(Authenticator.layerStatic([{ token, principal: "parent" }])),
-      Layer.provideMerge(NodeStdioListener.layer())
+      Layer.provide(Authenticator.layerStatic([{ token, principal: "parent" }]))
     )
   )
 )
 
 /** Lives as long as its one connection. */
-const serve = StdioTransport.Finished.use(({ await: finished }) => finished).pipe(Effect.provide(Server))
+const serve = NodeStdioListener.launch(Server)
 
 // --------------------------------------------------------------------------------------------------------- the client
 

@@ -77,7 +77,7 @@ const tests: { readonly [name: string]: Effect.Effect<void, unknown, ArcpClient.
     Assert.equal((yield* Effect.flip(job.result))._tag, "LeaseExpired")
     // Two calls went well; the third was refused, and the agent heard of it as a failure.
     const events = yield* Stream.runCollect(job.events)
-    const results = events.filter((event) => JobEvent.is(event, "tool_result"))
+    const results = events.filter(JobEvent.is("tool_result"))
     Assert.deepEqual(
       results.map(({ body }) => body.error?.code ?? body.result),
       ["stirred", "stirred", "LEASE_EXPIRED"]

@@ -15,8 +15,7 @@ import { Authenticator } from "../src/authority/index.ts"
 import { ArcpClient } from "../src/client/index.ts"
 import { JobEvent } from "../src/protocol/index.ts"
 import { Agent, ArcpServer, JobContext } from "../src/runtime/index.ts"
-import { Connection, Dialer, Listener } from "../src/session/index.ts"
-import { Acceptor } from "../src/transport/index.ts"
+import { Acceptor, Connection, Dialer, Listener } from "../src/session/index.ts"
 
 // ------------------------------------------------------------------------------------------------------ the transport
 

@@ -37,7 +37,7 @@ const program = Effect.gen(function* () {
 
   // To stop reading is not to cancel: the second reader still hears the job, from its first event on.
   const first = yield* client.submit(Ticker, "first")
-  const ticks = first.events.pipe(Stream.filter((event) => JobEvent.is(event, "log")))
+  const ticks = first.events.pipe(Stream.filter(JobEvent.is("log")))
   yield* Stream.runDrain(Stream.take(ticks, 2))
   Assert.equal((yield* Stream.runCollect(Stream.take(ticks, 4))).length, 4)
   yield* Console.log("two readers came and went; the job runs on")

@@ -97,6 +97,25 @@ export const compile = (capability: string, source: string): Result.Result<Patte
 }
 
 /**
+ * A pattern that covers this name, path or URL and nothing else. Patterns have no escape, so a text that holds a `*` has none: it is refused
+ * here, where pasting it into a lease would have widened that.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const literal = (text: string): Result.Result<string, string> =>
+  text.includes("*") ? Result.fail(`no pattern covers just ${JSON.stringify(text.slice(0, 200))}: it holds a *`) : Result.succeed(text)
+
+/**
+ * A pattern that covers this directory and everything below it, or nothing for one whose name holds a `*`, see {@link literal}.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const below = (directory: string): Result.Result<string, string> =>
+  Result.map(literal(directory), (text) => (text.endsWith("/") ? `${text}**` : `${text}/**`))
+
+/**
  * Whether the pattern covers the target, given as its canonical parts (`Operation.parts`). For a single question; a lease asks all its
  * patterns at once through an automaton that it keeps.
  *

@@ -37,3 +37,17 @@ export const layerStdio: Layer.Layer<Stdio.Stdio> = Layer.effect(
  */
 export const layer = (options: StdioTransport.Options = {}): Layer.Layer<Listener.Listener | StdioTransport.Finished> =>
   Layer.provide(StdioTransport.layerListener(options), layerStdio)
+
+/**
+ * Serves over this process's standard input and output until that connection has ended: all that the main file of a child process needs.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const launch = <E, R>(
+  server: Layer.Layer<never, E, R | Listener.Listener>,
+  options: StdioTransport.Options = {}
+): Effect.Effect<void, E, Exclude<R, Listener.Listener>> =>
+  Effect.flatMap(StdioTransport.Finished, (finished) => finished.await).pipe(
+    Effect.provide(server.pipe(Layer.provideMerge(layer(options))))
+  ) as Effect.Effect<void, E, Exclude<R, Listener.Listener>>

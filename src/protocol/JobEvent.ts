@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Schema } from "effect"
+import { Function, Schema } from "effect"
 import * as ArcpError from "./ArcpError.ts"
 import * as Capability from "./Capability.ts"
 import * as Ids from "./Ids.ts"
@@ -149,6 +149,7 @@ export interface Opaque {
  * import { JobEvent } from "effect-arcp/protocol"
  *
  * const line = (event: JobEvent.JobEvent) => JobEvent.is(event, "log") ? event.body.message : event.kind
+ * const logs = (events: ReadonlyArray<JobEvent.JobEvent>) => events.filter(JobEvent.is("log"))
  * ```
  *
  * @category models
@@ -162,8 +163,13 @@ export type JobEvent = Known | Opaque
  * @category predicates
  * @since 0.1.0
  */
-export const is = <K extends Kind>(event: JobEvent, kind: K): event is Extract<Known, { readonly kind: K }> =>
-  event.kind === kind
+export const is: {
+  <K extends Kind>(kind: K): (event: JobEvent) => event is Extract<Known, { readonly kind: K }>
+  <K extends Kind>(event: JobEvent, kind: K): event is Extract<Known, { readonly kind: K }>
+} = Function.dual(
+  2,
+  <K extends Kind>(event: JobEvent, kind: K): event is Extract<Known, { readonly kind: K }> => event.kind === kind
+)
 
 /**
  * Metrics with this prefix are charged to budgets (§9.6)...

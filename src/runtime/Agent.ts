@@ -21,8 +21,8 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, type Scope } from "effect"
-import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import { Context, Effect, FileSystem, Layer, type PlatformError, Schema, SchemaParser, Scope, Tracer } from "effect"
+import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
@@ -145,9 +145,10 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
             })
           }),
           Effect.map((decoded) =>
-            // The job's services go over those of the surroundings, which must not lend the agent more than its lease does.
+            // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service
+            // that the agent did not ask for by its type is not within its reach.
             Effect.updateContext(run(decoded), (job: Context.Context<Services>) =>
-              Context.merge(surroundings, job) as Context.Context<
+              Context.merge(surroundings, ofJob(job)) as Context.Context<
                 R | Output["EncodingServices"] | Failure["EncodingServices"]
               >) as AgentRegistry.Prepared
           ),
@@ -155,6 +156,14 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
         )
     })
   }))
+
+const ofJob = Context.pick(
+  JobContext.JobContext,
+  LeaseGuard.LeaseGuard,
+  FileSystem.FileSystem,
+  Scope.Scope,
+  Tracer.ParentSpan
+)
 
 const at = (root: string, field: string) => (field === "" ? root : field.startsWith("[") ? root + field : `${root}.${field}`)
 

@@ -142,7 +142,7 @@ const finalOf = (outcome: Outcome): Job.Final => {
 const stopped = (stop: Stop, record: Job.JobRecord): Outcome =>
   Result.fail(
     stop._tag === "Cancel"
-      ? new ArcpError.Cancelled({ message: `Cancelled: ${stop.reason}` })
+      ? new ArcpError.Cancelled({ message: `Cancelled: ${stop.reason}`, details: { reason: stop.reason } })
       : new ArcpError.Timeout({
         message: `The job ran longer than ${record.maxRuntime} s`,
         details: { max_runtime_sec: record.maxRuntime ?? 0 }

@@ -30,7 +30,7 @@ export class Listener extends Context.Service<Listener, {
 
 /**
  * A listener over anything that accepts lines of text frames. This is all that a transport of your own has to supply on the runtime's
- * side.
+ * side; `Acceptor.make` gives it a function to call with each line, which sees to fibers, scopes and closing.
  *
  * @category layers
  * @since 0.1.0

@@ -9,7 +9,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
 import * as Listener from "../session/Listener.ts"
-import * as Acceptor from "./Acceptor.ts"
+import * as Acceptor from "../session/Acceptor.ts"
 import * as FrameSize from "./FrameSize.ts"
 
 /**

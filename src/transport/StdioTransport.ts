@@ -28,7 +28,7 @@ import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
 import * as Listener from "../session/Listener.ts"
-import * as Acceptor from "./Acceptor.ts"
+import * as Acceptor from "../session/Acceptor.ts"
 import * as FrameSize from "./FrameSize.ts"
 import * as LineDecoder from "./LineDecoder.ts"
 

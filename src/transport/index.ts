@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-export * as Acceptor from "./Acceptor.ts"
 export * as Admission from "./Admission.ts"
 export * as FrameSize from "./FrameSize.ts"
 export * as LineDecoder from "./LineDecoder.ts"

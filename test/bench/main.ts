@@ -105,7 +105,6 @@ if (flags.profile === undefined) {
     const outcome = Report.outcome(subject, await measure(subject, new Set(["system", "raw"])))
     outcomes.push(outcome)
     console.log(Report.print(outcome))
-    if (process.env.T) console.log(performance.now())
   }
 } else {
   const subject = cases.find(({ id }) => id === flags.profile)!

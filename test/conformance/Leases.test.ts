@@ -1,4 +1,4 @@
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Leases from "../../src/authority/Leases.ts"
@@ -116,6 +116,16 @@ describe("Leases", () => {
       const { job_id } = yield* submit(peer, "sleeper", 59 * 24 * 3600, { payload: { lease_constraints } })
       yield* TestClock.adjust("59 days")
       assert.strictEqual((yield* outcome(peer, job_id)).terminal.payload["result"], "slept")
+    }).pipe(withRuntime())
+  )
+
+  // Not so yet: dates that the calendar does not have roll over to the next month.
+  it.effect.fails("an expiry on a day that does not exist is refused", () =>
+    Effect.gen(function* () {
+      const peer = yield* join()
+      const lease_constraints = { expires_at: "2026-02-30T00:00:00Z" }
+      yield* sendSubmit(peer, "tck-echo", 1, { payload: { lease_constraints } })
+      assertRefused(yield* answer(peer), "INVALID_REQUEST")
     }).pipe(withRuntime())
   )
 })

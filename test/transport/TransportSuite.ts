@@ -8,7 +8,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Connection from "../../src/session/Connection.ts"
 import * as Dialer from "../../src/session/Dialer.ts"
 import * as Listener from "../../src/session/Listener.ts"
-import type * as Acceptor from "../../src/transport/Acceptor.ts"
+import type * as Acceptor from "../../src/session/Acceptor.ts"
 
 /** Both ends of a transport, as raw frames. */
 export interface Ends {

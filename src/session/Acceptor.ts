@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Cause, Effect, Exit, FiberSet, type Scope } from "effect"
-import * as Connection from "../session/Connection.ts"
+import * as Connection from "./Connection.ts"
 
 /**
  * What is done with a line that came in. When it is done the line is closed.
