@@ -319,8 +319,7 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
         from,
         job: undefined,
         labels: [],
-        ends: [],
-        late: 0
+        ends: []
       }
       tape.deliveries.push(delivery)
       return delivery
@@ -334,7 +333,10 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
         const delivery = open("submitter", job.key, 0)
         const frame = (id: string) => envelope(id, "job.submit", Party.submission(job))
         const reply = yield* request(frame)
-        if (reply.type !== "job.accepted") return complain(`submit of ${job.key} refused: ${JSON.stringify(reply.payload)}`)
+        if (reply.type !== "job.accepted") {
+          complain(`submit of ${job.key} refused: ${JSON.stringify(reply.payload)}`)
+          return
+        }
         delivery.job = String(reply.payload["job_id"])
         const view = viewOf(delivery.job)
         view.again = frame
@@ -352,8 +354,8 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
         const reply = yield* request(frame)
         if (reply.type !== "job.subscribed") {
           views.delete(job)
-          if (!key.startsWith(plan.principal)) return
-          return complain(`subscription to ${key} refused: ${JSON.stringify(reply.payload)}`)
+          if (key.startsWith(plan.principal)) complain(`subscription to ${key} refused: ${JSON.stringify(reply)}`)
+          return
         }
         view.again = (id) =>
           envelope(id, "job.subscribe", {

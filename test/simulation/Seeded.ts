@@ -3,7 +3,7 @@
  * passes only when nothing else can happen.
  */
 import { createHash } from "node:crypto"
-import { Clock, Context, Duration, Effect, Layer, Scheduler } from "effect"
+import { Clock, Duration, Effect, Layer, Scheduler } from "effect"
 import { WebCrypto } from "effect/crypto"
 import { TestClock } from "effect/testing"
 
@@ -91,6 +91,8 @@ export interface SteppingClock {
   readonly layer: Layer.Layer<never>
   /** Goes to the end of the next sleep; says whether there was one. */
   readonly step: Effect.Effect<boolean>
+  /** Milliseconds. */
+  readonly now: Effect.Effect<number>
 }
 
 export const steppingClock: Effect.Effect<SteppingClock, never, never> = Effect.scoped(
@@ -112,6 +114,7 @@ export const steppingClock: Effect.Effect<SteppingClock, never, never> = Effect.
     }
     return {
       layer: Layer.succeed(Clock.Clock, clock),
+      now: test.currentTimeMillis,
       step: Effect.suspend(() => {
         if (ends.length === 0) return Effect.succeed(false)
         return Effect.as(test.setTime(Math.min(...ends)), true)
@@ -134,5 +137,3 @@ export const layerCrypto: Layer.Layer<never> = WebCrypto.layer(
     }
   })
 )
-
-export type { Context }

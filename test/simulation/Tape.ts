@@ -40,8 +40,6 @@ export interface Delivery {
   readonly labels: Array<string>
   /** How often it ended, and how. */
   readonly ends: Array<{ readonly status: string; readonly value: unknown }>
-  /** Things that came after an end. */
-  late: number
 }
 
 export interface Tape {

@@ -1,0 +1,83 @@
+/**
+ * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files that their leases
+ * allow, and a client that dials one. What is unusual is put together from the layers that these are made of.
+ *
+ * ```ts
+ * import { Effect, Layer, Redacted, Schema } from "effect"
+ * import { NodeRuntime } from "@effect/platform-node"
+ * import { NodeArcp } from "effect-arcp/node"
+ * import { Agent } from "effect-arcp/runtime"
+ *
+ * const Echo = Agent.make({ name: "echo", input: Schema.String, output: Schema.String })
+ *
+ * NodeArcp.layerServer(Echo.toLayer(Effect.succeed), {
+ *   port: 7777,
+ *   tokens: [{ token: Redacted.make("secret"), principal: "ada" }]
+ * }).pipe(Layer.launch, NodeRuntime.runMain)
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { type FileSystem, Layer, type Redacted } from "effect"
+import * as Authenticator from "../authority/Authenticator.ts"
+import * as ArcpClient from "../client/ArcpClient.ts"
+import type * as ClientError from "../client/ClientError.ts"
+import * as LeasedFileSystem from "../leased/LeasedFileSystem.ts"
+import type * as AgentRegistry from "../runtime/AgentRegistry.ts"
+import * as ArcpServer from "../runtime/ArcpServer.ts"
+import type * as Connection from "../session/Connection.ts"
+import * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
+import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ServerOptions extends NodeWebSocketListener.Options {
+  /** Who may connect: the bearer tokens, and whom each stands for. */
+  readonly tokens: Iterable<{ readonly token: Redacted.Redacted; readonly principal: string }>
+  /** The directory in which relative paths of agents start. Without it they are refused. */
+  readonly root?: string
+}
+
+/**
+ * A runtime in memory that serves these agents over a WebSocket, on a loopback address unless told otherwise. Gives the address on which it
+ * listens.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerServer = <E, R>(
+  agents: Layer.Layer<never, E, R>,
+  { root, tokens, ...listener }: ServerOptions
+): Layer.Layer<
+  NodeWebSocketListener.Address,
+  E | Authenticator.InvalidEntry | Connection.ConnectionError,
+  Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
+> =>
+  ArcpServer.serve(agents).pipe(
+    Layer.provide(LeasedFileSystem.layer(root === undefined ? {} : { root })),
+    Layer.provide(NodeFileSystem.layer),
+    Layer.provide(Authenticator.layerStatic(tokens)),
+    Layer.provideMerge(NodeWebSocketListener.layer(listener))
+  ) as Layer.Layer<
+    NodeWebSocketListener.Address,
+    E | Authenticator.InvalidEntry | Connection.ConnectionError,
+    Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
+  >
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ClientOptions extends NodeWebSocketDialer.Options, ArcpClient.Options {}
+
+/**
+ * A client of the runtime at this URL.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerClient = (options: ClientOptions): Layer.Layer<ArcpClient.ArcpClient, ClientError.ConnectError> =>
+  Layer.provide(ArcpClient.ArcpClient.layer(options), NodeWebSocketDialer.layer(options))
