@@ -161,12 +161,15 @@ const passSeparator = (self: Automaton, reached: Int32Array, returning: Int32Arr
   let carry = 0
   let returns = 0
   for (let word = 0; word < reached.length; word++) {
+    const back = returning[word]!
     const leaving = reached[word]! & separator[word]!
-    const to = (leaving << 1) | carry | returning[word]!
+    const to = (leaving << 1) | carry | back
     carry = leaving >>> 31
     reached[word] = to
-    returning[word] = to & again[word]!
-    returns |= to & again[word]!
+    const next = to & again[word]!
+    // Once it comes back it keeps coming back, so most words stay as they are.
+    if (next !== back) returning[word] = next
+    returns |= next
   }
   return returns !== 0
 }

@@ -30,7 +30,10 @@ import {
   Layer,
   type Option,
   Redacted,
+  type Schedule,
   type Schema,
+  type Stream,
+  SubscriptionRef,
   Tracer
 } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -44,11 +47,14 @@ import type * as Json from "../protocol/Json.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import type * as Dialer from "../session/Dialer.ts"
 import * as ClientError from "./ClientError.ts"
+import type * as ConnectionState from "./ConnectionState.ts"
 import * as ClientSession from "./internal/clientSession.ts"
 import * as Connect from "./internal/connect.ts"
 import * as EventBuffer from "./internal/eventBuffer.ts"
+import * as Exchange from "./internal/exchange.ts"
 import type * as Job from "./internal/job.ts"
 import * as Requests from "./internal/requests.ts"
+import * as Resumption from "./internal/resumption.ts"
 import * as Submission from "./internal/submission.ts"
 import * as Target from "./internal/target.ts"
 import type * as JobHandle from "./JobHandle.ts"
@@ -69,6 +75,12 @@ export interface Options {
   readonly handshakeTimeout?: Duration.Input
   /** How long the answer to a submit, a cancellation or a ping may take. Default 30 seconds. */
   readonly requestTimeout?: Duration.Input
+  /**
+   * How often to dial for a session whose connection is gone, after a first time at once; ends in any case with the resume window that the
+   * runtime told of (§6.3). Default exponential from 100 milliseconds to 5 seconds, jittered. When it is used up, or with `false` right
+   * away, the client is closed for good.
+   */
+  readonly reconnect?: Schedule.Schedule<unknown, ClientError.SessionLost> | false
   readonly limits?: Partial<Limits>
 }
 
@@ -207,6 +219,8 @@ export class ArcpClient extends Context.Service<
     /** The agents that the runtime told of when the session began (§6.2). */
     readonly agents: Effect.Effect<ReadonlyArray<SessionMessage.AgentEntry>>
     readonly session: Effect.Effect<SessionInfo>
+    /** Whether the runtime can be talked to: how it is now, and each change. */
+    readonly state: Stream.Stream<ConnectionState.ConnectionState>
     /** The time that a sign of life takes there and back (§6.4). `InvalidRequest` if `heartbeat` was not negotiated. */
     readonly ping: Effect.Effect<Duration.Duration, ClientError.PingError>
   }
@@ -225,18 +239,23 @@ export class ArcpClient extends Context.Service<
 }
 
 const make = Effect.fnUntraced(function* (options: Options) {
-  const session = yield* Connect.connect({
+  const conversation = yield* Connect.connect({
     client: { name: options.name ?? "effect-arcp", version: options.version ?? "0.1.0" },
     token: options.token,
     features: options.features ?? features,
     handshakeTimeout: options.handshakeTimeout ?? Duration.seconds(10),
-    limits: { ...limits, ...options.limits }
+    limits: { ...limits, ...options.limits },
+    reconnect: options.reconnect === false ? undefined : (options.reconnect ?? Resumption.defaultSchedule)
   })
   const context = yield* Effect.context<SecureRandom.SecureRandom>()
   const within = Duration.toMillis(options.requestTimeout ?? Duration.seconds(30))
 
   /** Distinct among the submits under way, since peers match acceptances by it (§11). */
-  const traceIdOf = (given: string | undefined, span: Option.Option<Tracer.AnySpan>) => {
+  const traceIdOf = (
+    session: ClientSession.ClientSession,
+    given: string | undefined,
+    span: Option.Option<Tracer.AnySpan>
+  ) => {
     if (given !== undefined) return Effect.fromResult(Submission.traceId(given))
     const traced = Submission.traceId(span._tag === "Some" ? span.value.traceId : "")
     return traced._tag === "Success" && !session.traceIds.has(traced.success)
@@ -244,29 +263,31 @@ const make = Effect.fnUntraced(function* (options: Options) {
       : Effect.provideContext(Ids.makeTraceId, context)
   }
 
-  const cancel = Effect.fn("JobHandle.cancel")(function* (job: Job.Job, reason: string) {
+  const cancel = Effect.fn("JobHandle.cancel")(function* (
+    session: ClientSession.ClientSession,
+    job: Job.Job,
+    reason: string
+  ) {
     if (job.finalStatus !== undefined) {
       return yield* new ArcpError.JobNotFound({
         message: "The job has already ended",
         details: { job_id: job.id, final_status: job.finalStatus }
       })
     }
-    const id = yield* session.nextId
-    const frame: JobMessage.Cancel = {
-      ...ClientSession.head(session, id),
+    const frame: Omit<JobMessage.Cancel, "id"> = {
+      ...ClientSession.base(session),
       type: "job.cancel",
       job_id: job.id,
       payload: { job_id: job.id, reason }
     }
-    return yield* ClientSession.request(session, Requests.cancel(id, job.id), JSON.stringify(frame), within).pipe(
-      Effect.mapError(ClientError.fromCancel)
-    )
+    const pending = Requests.cancel(yield* session.nextId, job.id, Requests.framed(frame))
+    return yield* Exchange.request(session, pending, within).pipe(Effect.mapError(ClientError.fromCancel))
   })
 
   /** Nobody will ever hold the job. */
-  const abandon = (job: Job.Job, cancelOnInterrupt: boolean) => {
+  const abandon = (session: ClientSession.ClientSession, job: Job.Job, cancelOnInterrupt: boolean) => {
     if (job.handles === 0) EventBuffer.discard(job.events)
-    return cancelOnInterrupt ? Effect.ignore(cancel(job, "client.interrupt")) : Effect.void
+    return cancelOnInterrupt ? Effect.ignore(cancel(session, job, "client.interrupt")) : Effect.void
   }
 
   const accept = Effect.fn("ArcpClient.submit")(function* (
@@ -276,25 +297,26 @@ const make = Effect.fnUntraced(function* (options: Options) {
   ) {
     const input = yield* target.input
     const key = options.idempotencyKey ?? (yield* Effect.provideContext(Submission.makeIdempotencyKey, context))
+    const session = yield* conversation.session
     const payload = yield* Effect.fromResult(Submission.make(session.features, target.reference, input, key, options))
-    const id = yield* session.nextId
-    const trace_id = yield* traceIdOf(options.traceId, span)
-    const frame = yield* Effect.fromResult(
-      Submission.encode({ ...ClientSession.head(session, id), type: "job.submit", trace_id, payload })
+    const trace_id = yield* traceIdOf(session, options.traceId, span)
+    const encode = yield* Effect.fromResult(
+      Submission.encode({ ...ClientSession.base(session), type: "job.submit", trace_id, payload })
     )
-    const pending = Requests.submit(id, trace_id, target.reference)
+    const pending = Requests.submit(yield* session.nextId, trace_id, target.reference, encode)
     session.traceIds.add(trace_id)
-    return yield* ClientSession.request(session, pending, frame, within).pipe(
+    const job = yield* Exchange.request(session, pending, within).pipe(
       Effect.mapError(ClientError.fromSubmit),
       Effect.ensuring(Effect.sync(() => session.traceIds.delete(trace_id))),
       Effect.onInterrupt(() => {
-        const isSent = session.requests.has(id) || Deferred.isDoneUnsafe(pending.reply)
+        const isSent = session.requests.has(pending.id) || Deferred.isDoneUnsafe(pending.reply)
         const abandoned = Effect.flatMap(Deferred.await(pending.reply), (job) =>
-          abandon(job, options.cancelOnInterrupt ?? false)
+          abandon(session, job, options.cancelOnInterrupt ?? false)
         )
         return isSent ? Effect.forkIn(Effect.ignore(abandoned), session.scope) : Effect.void
       })
     )
+    return { session, job }
   })
 
   const outcomeOf = <A, E>(job: Job.Job, target: Target.Target<A, E>): Effect.Effect<A, ClientError.JobFailure<E>> => {
@@ -305,7 +327,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
     )
   }
 
-  const handle = <A, E>(job: Job.Job, target: Target.Target<A, E>): JobHandle.JobHandle<A, E> => {
+  const handle = <A, E>(
+    session: ClientSession.ClientSession,
+    job: Job.Job,
+    target: Target.Target<A, E>
+  ): JobHandle.JobHandle<A, E> => {
     job.handles++
     EventBuffer.keep(job.events)
     return {
@@ -319,22 +345,22 @@ const make = Effect.fnUntraced(function* (options: Options) {
       acceptedAt: DateTime.makeUnsafe(job.acceptedAt),
       events: EventBuffer.stream(job.events),
       result: outcomeOf(job, target),
-      cancel: (reason = "client.cancel") => cancel(job, reason)
+      cancel: (reason = "client.cancel") => cancel(session, job, reason)
     }
   }
 
   const submitTo = <A, E>(target: Target.Target<A, E>, options: SubmitOptions = {}) =>
     Effect.serviceOption(Tracer.ParentSpan).pipe(
       Effect.flatMap((span) => accept(target, options, span)),
-      Effect.map((job) => handle(job, target))
+      Effect.map(({ job, session }) => handle(session, job, target))
     )
 
   const runOn = <A, E>(target: Target.Target<A, E>, options: SubmitOptions = {}) =>
     Effect.serviceOption(Tracer.ParentSpan).pipe(
       Effect.flatMap((span) => accept(target, options, span)),
-      Effect.flatMap((job) => {
+      Effect.flatMap(({ job, session }) => {
         if (job.handles === 0) EventBuffer.discard(job.events)
-        return Effect.onInterrupt(outcomeOf(job, target), () => abandon(job, options.cancelOnInterrupt ?? false))
+        return Effect.onInterrupt(outcomeOf(job, target), () => abandon(session, job, options.cancelOnInterrupt ?? false))
       })
     )
 
@@ -356,16 +382,15 @@ const make = Effect.fnUntraced(function* (options: Options) {
       typeof agent === "string"
         ? runOn(Target.named(agent, input), options)
         : Effect.flatMap(contracted(agent, input), (target) => runOn(target, options))) as Run,
-    agents: Effect.succeed(session.welcome.capabilities.agents ?? []),
-    session: Effect.succeed({
-      id: session.id,
-      features: session.features,
-      runtime: session.welcome.runtime,
-      resumeWindow: Duration.seconds(session.welcome.resume_window_sec)
+    agents: Effect.sync(() => conversation.latest().welcome.capabilities.agents ?? []),
+    session: Effect.sync(() => {
+      const { features, id, welcome } = conversation.latest()
+      return { id, features, runtime: welcome.runtime, resumeWindow: Duration.seconds(welcome.resume_window_sec) }
     }),
-    ping: Effect.suspend(() =>
+    state: SubscriptionRef.changes(conversation.state),
+    ping: Effect.flatMap(conversation.session, (session) =>
       session.features.has("heartbeat")
-        ? Effect.map(Effect.timed(ClientSession.ping(session, within)), ([duration]) => duration)
+        ? Effect.map(Effect.timed(Exchange.ping(session, within)), ([duration]) => duration)
         : Effect.fail(
             new ArcpError.InvalidRequest({
               message: `ping: the session has not negotiated "heartbeat"`,

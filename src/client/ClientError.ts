@@ -141,6 +141,22 @@ export const fromHandshake: (error: ArcpError.ArcpError) => ConnectError = only(
 )
 
 /**
+ * What became of a session, if no connection could be opened for it: what is neither a refusal of the token nor the end of the line is put
+ * as the latter, with its code in the details.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromRenewal = (error: ConnectError | SessionLost): SessionLost =>
+  isSessionLost(error)
+    ? error
+    : new ArcpError.HeartbeatLost({
+        message: error.message,
+        retryable: error.retryable,
+        details: { ...error.details, code: ArcpError.code(error) }
+      })
+
+/**
  * Whether an error that no request asked for ends the session (§12).
  *
  * @category predicates

@@ -5,5 +5,6 @@
  */
 export * as ArcpClient from "./ArcpClient.ts"
 export * as ClientError from "./ClientError.ts"
+export * as ConnectionState from "./ConnectionState.ts"
 export * as JobHandle from "./JobHandle.ts"
 export * as ResultAssembler from "./ResultAssembler.ts"

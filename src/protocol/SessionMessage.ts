@@ -99,7 +99,10 @@ export const Hello = Schema.Struct({
       client: Peer,
       auth: Auth,
       capabilities: ClientCapabilities,
-      resume: Schema.optionalKey(ResumeRequest)
+      resume: Schema.optionalKey(ResumeRequest),
+      /** With `last_event_seq` the same once more, where one family of runtimes looks for it. */
+      resume_token: Schema.optionalKey(Secret("resume token")),
+      last_event_seq: Schema.optionalKey(count)
     })
   ).fields,
   /** Members of one family of clients, which is how it is recognised. */

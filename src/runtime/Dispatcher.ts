@@ -88,17 +88,20 @@ export const make: (
       request: request.payload
     }).pipe(
       Effect.flatMap(Effect.fnUntraced(function*(record) {
-        yield* outbox.reply({
-          arcp: "1.1",
-          id: yield* replyId(request.id),
-          type: "job.accepted",
-          session_id,
-          job_id: record.id,
-          trace_id: record.traceId,
-          payload: { ...record.accepted, request_id: request.id }
-        })
-        // After the answer: the client knows its job before the job speaks.
-        yield* outbox.follow({ job: record.id, traceId: record.traceId, after: -1, paces: true })
+        const id = yield* replyId(request.id)
+        // The job speaks after the answer, and it speaks also if the connection that waits for the answer ends first.
+        yield* Effect.ensuring(
+          outbox.reply({
+            arcp: "1.1",
+            id,
+            type: "job.accepted",
+            session_id,
+            job_id: record.id,
+            trace_id: record.traceId,
+            payload: { ...record.accepted, request_id: request.id }
+          }),
+          outbox.follow({ job: record.id, traceId: record.traceId, after: -1, paces: true })
+        )
       })),
       Effect.catch((error) => refuse(request, error))
     )
@@ -146,8 +149,6 @@ export const make: (
     Observation.look(principal, request.payload).pipe(
       Effect.provideContext(services),
       Effect.flatMap(Effect.fnUntraced(function*({ after, replayed, stored: { record, status } }) {
-        // A job that is followed already goes on as it was, unless its past was asked for: that comes again, under new numbers.
-        const goesOn = outbox.isFollowing(record.id)
         yield* outbox.reply({
           arcp: "1.1",
           id: yield* replyId(request.id),
@@ -168,7 +169,8 @@ export const make: (
             replayed
           }
         })
-        if (goesOn && replayed) yield* outbox.rewind(record.id, after)
+        // A job that is followed already goes on as it was, unless its past was asked for: that comes again, under new numbers.
+        if (replayed && outbox.isFollowing(record.id)) yield* outbox.rewind(record.id, after)
         else yield* outbox.follow({ job: record.id, traceId: record.traceId, after, paces: false })
       })),
       Effect.catch((error) => refuse(request, error, request.payload.job_id))

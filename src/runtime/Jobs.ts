@@ -250,7 +250,8 @@ export const layer: Layer.Layer<
 
     const observe: Jobs["Service"]["observe"] = Effect.fn("Jobs.observe")(function*(principal, job) {
       const decision = yield* Effect.exit(visible(principal, job))
-      const owner = Exit.isSuccess(decision) ? decision.value.record.principal : "unknown"
+      // Of a job that may not be seen only the log says whose it is.
+      const owner = Option.match(yield* store.get(job), { onNone: () => "unknown", onSome: ({ record }) => record.principal })
       const facts = { observer: principal.id, job, owner, decision: Exit.isSuccess(decision) ? "allowed" : "refused" }
       yield* Effect.logInfo("A principal asks to watch a job", facts)
       return yield* decision

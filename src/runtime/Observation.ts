@@ -125,8 +125,9 @@ export const look = Effect.fn("Observation.look")(function*(
   const jobs = yield* Jobs.Jobs
   const journal = yield* JobJournal.JobJournal
   const sessions = yield* SessionStore.SessionStore
-  const stored = yield* jobs.observe(principal, job_id)
+  // Before its state: an outcome that comes between the two is sent, also to whom the job is said to be running.
   const tip = yield* journal.tip(job_id)
+  const stored = yield* jobs.observe(principal, job_id)
   if (!history && from_job_seq === undefined) return { stored, after: tip, replayed: false }
   const mapped = from_event_seq === undefined || from_event_seq === 0
     ? Option.none<number>()

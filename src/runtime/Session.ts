@@ -10,6 +10,7 @@ import { Clock, Deferred, Duration, Effect, Fiber, Option, Result, type Scope } 
 import type { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
+import * as Codec from "../protocol/Codec.ts"
 import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
@@ -80,6 +81,8 @@ export interface Session extends Agreement {
   readonly covers: (seq: number) => Effect.Effect<boolean>
   /** Ends the conversation that is going on, if one is, with a word to the client. */
   readonly dismiss: (reason: Dismissal) => Effect.Effect<void>
+  /** Tells a connection whose epoch is over that a later one took its place, and closes it. */
+  readonly supersede: (connection: Connection.Line) => Effect.Effect<"superseded">
 }
 
 /** How long the last words may take. */
@@ -162,6 +165,21 @@ export const make: (agreement: Agreement) => Effect.Effect<
     yield* outbox.reply({ arcp: "1.1", id, type: "session.closed", session_id, payload: { reason } })
   })
 
+  /** Goes past the outbox, which sends nothing for an epoch that is over; so nobody else may be writing. */
+  const supersede: Session["supersede"] = Effect.fnUntraced(function*(connection) {
+    const id = yield* dispatcher.replyId("msg_superseded" as Ids.MessageId)
+    const words = Codec.encode({
+      arcp: "1.1",
+      id,
+      type: "session.closed",
+      session_id,
+      payload: { reason: "superseded" }
+    })
+    yield* Effect.ignore(Effect.timeoutOption(connection.send([words]), farewellTimeout))
+    yield* connection.close(Connection.close.normal)
+    return "superseded" as const
+  })
+
   /** Says the last words, lets what waits go out first, and closes the line. */
   const farewell = Effect.fnUntraced(function*(connection: Connection.Line, outcome: Outcome): Effect.fn.Return<End> {
     const leave = (words: Effect.Effect<void>, reason: Connection.CloseReason) =>
@@ -174,10 +192,9 @@ export const make: (agreement: Agreement) => Effect.Effect<
         return "detached"
       }
       case "Dismissed": {
-        const over = outcome.reason !== "superseded"
-        const reason = over ? Connection.close.goingAway : Connection.close.normal
-        yield* leave(closed(`msg_${outcome.reason}` as Ids.MessageId, outcome.reason), reason)
-        return over ? "over" : "superseded"
+        if (outcome.reason === "superseded") return yield* supersede(connection)
+        yield* leave(closed(`msg_${outcome.reason}` as Ids.MessageId, outcome.reason), Connection.close.goingAway)
+        return "over"
       }
       case "Malformed":
         yield* leave(Effect.void, Connection.close.malformed)
@@ -217,15 +234,17 @@ export const make: (agreement: Agreement) => Effect.Effect<
         Effect.as(lost, { _tag: "Lost" } as Outcome),
         Effect.as(expired, { _tag: "Expired" } as Outcome)
       ])
+      if (outcome._tag === "Dismissed" && outcome.reason === "superseded") yield* Fiber.interrupt(writer)
       return yield* farewell(line, outcome)
     },
     Effect.scoped,
-    Effect.catchTags({
-      ConnectionError: (error) => Effect.as(Effect.logDebug("connection ended", error.message), "detached" as const),
-      StaleEpoch: () => Effect.succeed("superseded" as const),
-      // What was to be replayed went while it was being replayed: the client must hear that there is a hole.
-      Uncovered: () => Effect.succeed("over" as const)
-    })
+    (held, connection) =>
+      Effect.catchTags(held, {
+        ConnectionError: (error) => Effect.as(Effect.logDebug("connection ended", error.message), "detached" as const),
+        StaleEpoch: () => supersede(connection),
+        // What was to be replayed went while it was being replayed: the client must hear that there is a hole.
+        Uncovered: () => Effect.succeed("over" as const)
+      })
   )
 
   const dismiss: Session["dismiss"] = (reason) =>
@@ -249,5 +268,5 @@ export const make: (agreement: Agreement) => Effect.Effect<
     )
   })
 
-  return { ...agreement, converse, dismiss, covers: outbox.covers }
+  return { ...agreement, converse, dismiss, supersede, covers: outbox.covers }
 })

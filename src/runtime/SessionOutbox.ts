@@ -94,16 +94,26 @@ export interface Uncovered {
 interface Batch {
   readonly frames: Array<string>
   readonly stamps: Array<StampLog.Stamp>
-  readonly pages: Array<Sent & { readonly source: Source; readonly ended: boolean }>
+  readonly pages: Array<Taken>
   characters: number
+  /** How many of the frames that waited for a number have one. */
+  owns: number
   /** The last number given. */
   seq: number
+}
+
+/** A page that was read for a batch. */
+interface Taken extends Readonly<Sent> {
+  readonly source: Source
+  /** Where the source was when it was read. */
+  readonly cursor: number
+  readonly ended: boolean
 }
 
 /** A page on its way, or not yet acknowledged. */
 interface Sent {
   readonly lastSeq: number
-  readonly lastOffset: number
+  lastOffset: number
   readonly characters: number
 }
 
@@ -186,12 +196,20 @@ export const make: (session: {
     work.openUnsafe()
   }
 
+  /** Room in the session's window is room for every job that waits for it. */
+  const markAll = () => {
+    for (const source of sources.values()) mark(source)
+  }
+
   const drop = (source: Source) =>
     Effect.suspend(() => {
-      sources.delete(source.job)
+      if (sources.get(source.job) === source) sources.delete(source.job)
       marked.delete(source)
-      unread -= source.unreadCharacters
-      source.unreadCharacters = 0
+      if (source.unreadCharacters > 0) {
+        unread -= source.unreadCharacters
+        source.unreadCharacters = 0
+        markAll()
+      }
       return Scope.close(source.scope, Exit.void)
     })
 
@@ -200,7 +218,8 @@ export const make: (session: {
 
   const takeReplies = (batch: Batch) => {
     for (const text of replies.splice(0)) batch.frames.push(text)
-    for (const { tail, type } of owns.splice(0)) takeOwn(batch, type, tail)
+    for (const { tail, type } of owns) takeOwn(batch, type, tail)
+    batch.owns = owns.length
     waiting = 0
     room.openUnsafe()
   }
@@ -234,7 +253,7 @@ export const make: (session: {
     flush()
     batch.characters += characters
     const lastOffset = page.firstOffset + page.entries.length - 1
-    batch.pages.push({ source, ended: page.ended, lastSeq: batch.seq, lastOffset, characters })
+    batch.pages.push({ source, cursor: source.cursor, ended: page.ended, lastSeq: batch.seq, lastOffset, characters })
   }
 
   /** A status of the session's own about one of its jobs. */
@@ -248,7 +267,7 @@ export const make: (session: {
     }`
 
   const collect = Effect.fnUntraced(function*() {
-    const batch: Batch = { frames: [], stamps: [], pages: [], characters: 0, seq: last }
+    const batch: Batch = { frames: [], stamps: [], pages: [], characters: 0, owns: 0, seq: last }
     takeReplies(batch)
     for (const source of [...marked]) {
       if (batch.characters >= config.maxBatch) break
@@ -271,6 +290,16 @@ export const make: (session: {
     return batch
   })
 
+  /** Waits for the acknowledgement of a page. What the client is not shown it cannot acknowledge: that goes with what came before. */
+  const owe = ({ characters, lastOffset, lastSeq, source }: Taken) => {
+    const before = source.unread.at(-1)
+    if (characters > 0) source.unread.push({ characters, lastOffset, lastSeq })
+    else if (before !== undefined) before.lastOffset = lastOffset
+    else source.taken = lastOffset
+    source.unreadCharacters += characters
+    unread += characters
+  }
+
   /** From here on the numbers are taken, whether or not the frames arrive: a resume replays what did not. */
   const commit = (batch: Batch, epoch: number) =>
     Effect.uninterruptible(
@@ -278,12 +307,11 @@ export const make: (session: {
         Arr.isArrayNonEmpty(batch.stamps) ? store.stamp(id, epoch, batch.stamps) : Effect.void,
         Effect.sync(() => {
           last = batch.seq
-          for (const { characters, lastOffset, lastSeq, source } of batch.pages) {
-            source.cursor = lastOffset
-            if (!declared) continue
-            source.unread.push({ characters, lastOffset, lastSeq })
-            source.unreadCharacters += characters
-            unread += characters
+          owns.splice(0, batch.owns)
+          for (const page of batch.pages) {
+            // A source that was sent back meanwhile stays where it was sent.
+            if (page.source.cursor === page.cursor) page.source.cursor = page.lastOffset
+            if (declared && sources.get(page.source.job) === page.source) owe(page)
           }
         })
       )
@@ -306,11 +334,10 @@ export const make: (session: {
     yield* send(connection, batch.frames)
     for (const done of written) done()
     for (const { ended, lastOffset, source } of batch.pages) {
-      if (!declared) {
-        source.taken = lastOffset
-        if (source.paces) yield* journal.advance(source.job, Option.some(lastOffset))
-      }
-      if (ended) yield* drop(source)
+      if (!declared) source.taken = Math.max(source.taken, lastOffset)
+      if (source.paces) yield* journal.advance(source.job, Option.some(source.taken))
+      // Unless its past was asked for while its end was on the way.
+      if (ended && source.cursor === lastOffset) yield* drop(source)
     }
     yield* warn
   })
@@ -362,6 +389,9 @@ export const make: (session: {
       }
     }
     yield* send(connection, frames)
+    // What the line before lost, this one took.
+    if (!declared) for (const source of sources.values()) source.taken = Math.max(source.taken, source.cursor)
+    yield* pace
   })
 
   const covers = Effect.fnUntraced(function*(seq: number) {
@@ -390,7 +420,7 @@ export const make: (session: {
     replies.length = 0
     waiting = 0
     room.openUnsafe()
-    for (const source of sources.values()) mark(source)
+    markAll()
     return pace
   })
 
@@ -422,15 +452,14 @@ export const make: (session: {
         while (read < source.unread.length && source.unread[read]!.lastSeq <= upTo) read++
         if (read === 0) continue
         for (const page of source.unread.splice(0, read)) {
-          source.taken = page.lastOffset
+          source.taken = Math.max(source.taken, page.lastOffset)
           source.unreadCharacters -= page.characters
           unread -= page.characters
         }
         progress++
         advanced.push(source)
       }
-      // Room in the session's window is room for every job that waits for it.
-      if (advanced.length > 0) for (const source of sources.values()) mark(source)
+      if (advanced.length > 0) markAll()
       return Effect.forEach(
         advanced,
         ({ job, paces, taken }) => (paces ? journal.advance(job, Option.some(taken)) : Effect.void),
@@ -489,6 +518,8 @@ export const make: (session: {
           while (true) {
             yield* work.await
             work.closeUnsafe()
+            // Whoever opened the latch runs on first: what it still has to say goes out in the same write.
+            yield* Effect.yieldNow
             yield* turn(connection, epoch)
             if (marked.size > 0 || replies.length > 0 || owns.length > 0) work.openUnsafe()
           }

@@ -63,8 +63,8 @@ export class Sessions extends Context.Service<Sessions, {
 interface Live {
   readonly session: Session.Session
   readonly scope: Scope.Closeable
-  /** Counts the conversations, so that the end of an old one does not look like the end of the newest. */
-  conversations: number
+  /** That of the newest connection, so that the end of an old one does not look like its end. */
+  epoch: number
 }
 
 /**
@@ -155,7 +155,7 @@ export const layer: Layer.Layer<
         const session = yield* Scope.provide(Session.make(agreement), scope).pipe(Effect.provideContext(services))
         yield* store.create({ id, principal: principal.id, createdAt: yield* Clock.currentTimeMillis })
         const epoch = Option.getOrThrow(yield* store.rotate(id, { presented: Option.none(), next, lenient: false }))
-        live.set(id, { session, scope, conversations: 0 })
+        live.set(id, { session, scope, epoch })
         index(id, Hex.encode(next))
         // Until it converses it waits, so that it goes if that never comes to pass.
         yield* detach(id, principal.id)
@@ -178,7 +178,10 @@ export const layer: Layer.Layer<
         const next = yield* digestOf(resumeToken)
         const lenient = found.session.profile === "effect"
         const epoch = yield* store.rotate(id, { presented: Option.some(presented), next, lenient })
-        if (Option.isNone(epoch)) return yield* expired
+        if (Option.isNone(epoch) || live.get(id) !== found) return yield* expired
+        found.epoch = epoch.value
+        // From here on the old connection can send nothing of the session: it must hear of it, also if the new one never begins.
+        yield* found.session.dismiss("superseded")
         index(id, Hex.encode(next))
         yield* detach(id, principal.id)
         return {
@@ -196,11 +199,11 @@ export const layer: Layer.Layer<
         const { id, principal } = session
         const found = live.get(id)
         if (found === undefined) return Effect.void
-        const conversation = ++found.conversations
+        if (found.epoch !== epoch) return session.supersede(connection)
         detached.delete(id)
         return Effect.andThen(FiberMap.remove(expiries, id), session.converse(connection, { epoch, replay, expiresAt })).pipe(
           Effect.onExit((exit) => {
-            if (found.conversations !== conversation || live.get(id) !== found) return Effect.void
+            if (found.epoch !== epoch || live.get(id) !== found) return Effect.void
             return Exit.isSuccess(exit) && exit.value === "over" ? close(id) : detach(id, principal.id)
           }),
           Effect.asVoid

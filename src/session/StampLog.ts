@@ -135,7 +135,9 @@ export const offsetAt = (log: StampLog, job: Ids.JobId, seq: number): number | u
   for (const stamp of log.stamps) {
     if (stamp.firstSeq > seq) break
     if (stamp._tag === "Range" && stamp.job === job) {
-      offset = stamp.firstOffset + Math.min(stamp.count, seq - stamp.firstSeq + 1) - 1
+      const known = stamp.firstOffset + Math.min(stamp.count, seq - stamp.firstSeq + 1) - 1
+      // What is sent again is known already.
+      offset = Math.max(offset ?? known, known)
     }
   }
   return offset

@@ -8,7 +8,7 @@ import * as Fake from "./FakeRuntime.ts"
 /** A client with a running job, one submit and one cancellation that wait. */
 const busy = Effect.fnUntraced(function* (options: Partial<ArcpClient.Options> = {}) {
   const runtime = yield* Fake.make()
-  const client = yield* Fake.connect(runtime, options, Fake.declared)
+  const client = yield* Fake.connect(runtime, { reconnect: false, ...options }, Fake.declared)
   const accepting = yield* Effect.forkChild(client.submit("a", null))
   yield* runtime.say(Fake.accept(yield* runtime.hear("job.submit"), "job_1"), Fake.event("job_1", 1))
   const job = yield* Fiber.join(accepting)
@@ -57,7 +57,7 @@ describe("the sequence", () => {
     })
   )
 
-  it.effect("with a gap ends the session, and the line", () =>
+  it.effect("with a gap ends the line, and the session if that is not to be resumed", () =>
     Effect.gen(function* () {
       const { runtime, waiting } = yield* busy()
       yield* runtime.say(Fake.event("job_1", 3))

@@ -38,12 +38,12 @@ const allSaid = (stage: Stage, actor: string, count: number) =>
   eventually(Effect.sync(() => stage.said(actor)), (said) => said === count)
 
 /** Reads to the end of a job, and acknowledges whatever has come when nothing more comes. */
-const readPaced = Effect.fnUntraced(function* (peer: TestPeer.TestPeer) {
+const readPaced = Effect.fnUntraced(function* (peer: TestPeer.TestPeer, before: ReadonlyArray<TestPeer.Frame> = []) {
   const frames: Array<TestPeer.Frame> = []
   while (!frames.some(({ type }) => type === "job.result" || type === "job.error")) {
     const more = yield* peer.drain
     if (more.length > 0) frames.push(...more)
-    else yield* ack(peer, seqs(frames).at(-1)!)
+    else yield* ack(peer, seqs([...before, ...frames]).at(-1)!)
   }
   return frames
 })
@@ -71,7 +71,7 @@ describe("Acknowledgement", () => {
             const second = yield* peer.drain
             assert.isAbove(second.length, 2)
             assert.isAbove(stage.said("a"), held)
-            const rest = yield* readPaced(peer)
+            const rest = yield* readPaced(peer, second)
             const all = [...first, ...second, ...rest]
             assert.deepStrictEqual(seqs(all), upTo(102, 2))
             assert.deepStrictEqual(all.flatMap((frame) => lineOf(frame) ?? []), lines(100))
@@ -122,11 +122,11 @@ describe("Acknowledgement", () => {
 
             const b = yield* enter(peer, "b")
             yield* stage.say("b", ...lines(50))
-            yield* peer.drain
+            const seen = yield* peer.drain
             yield* peer.send({ type: "job.cancel", payload: { job_id: b } })
             yield* peer.expect("job.cancelled")
             assert.deepStrictEqual(yield* answers(peer), [])
-            const rest = yield* readPaced(peer)
+            const rest = yield* readPaced(peer, seen)
             assert.strictEqual(rest.at(-1)!.payload["code"], "CANCELLED")
           }),
         windows
@@ -186,14 +186,14 @@ describe("Acknowledgement", () => {
             const ticket = ticketOf(yield* peer.hello(declared))
             yield* enter(peer, "a")
             yield* stage.say("a", ...lines(60))
-            const seen = yield* peer.drain
+            const seen = [...(yield* peer.drain)]
             for (let turn = 0; turn < 3; turn++) {
               yield* TestClock.adjust("40 seconds")
               yield* ack(peer, 2 + turn)
-              assert.deepStrictEqual(yield* answers(peer), [])
+              seen.push(...(yield* answers(peer)))
             }
+            seen.push(...(yield* peer.drain))
             yield* TestClock.adjust("2 minutes")
-            yield* peer.drain
             assert.strictEqual((yield* peer.closed).code, 1000)
             yield* allSaid(stage, "a", 60)
             assert.strictEqual(yield* openSessions, 1)
@@ -402,7 +402,7 @@ describe("Acknowledgement", () => {
           }
           assert.strictEqual((yield* run(peer, "tck-echo", 1)).terminal.event_seq, 3 * 4002 + 2)
         }),
-      configured({ maxJournal: 1_000_000, maxStamps: 100 })
+      configured({ maxJournal: 1_000_000, maxStamps: 100, lagWarning: Number.POSITIVE_INFINITY })
     )
   )
 })

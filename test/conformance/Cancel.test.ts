@@ -31,6 +31,7 @@ describe("Cancel", () => {
         code: "CANCELLED",
         message: "Cancelled: no more",
         retryable: false,
+        details: { reason: "no more" },
         completed_at: "1970-01-01T00:00:00.000Z"
       })
     }).pipe(withRuntime())

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
+import * as Dialer from "../../src/session/Dialer.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 import { answer, answers, assertRefused, join, received, run, sendSubmit, submit, withRuntime } from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
@@ -230,6 +231,20 @@ describe("Envelope", () => {
       for (let times = 0; times < 4; times++) assertRefused(yield* peer.receive, "INVALID_REQUEST")
       assert.strictEqual((yield* peer.closed).code, 1007)
       assert.strictEqual((yield* run(yield* join(), "tck-echo", 1)).terminal.type, "job.result")
+    }).pipe(withRuntime({ config: { maxBadFrames: 4 } }))
+  )
+
+  it.effect("answers all of many bad frames that come in one write before it closes", () =>
+    Effect.gen(function* () {
+      const line = yield* Dialer.Dialer.use((dialer) => dialer.dial)
+      yield* line.send([JSON.stringify({ id: "x", ...TestPeer.helloOf() })])
+      yield* line.pull
+      yield* line.send(["{", "[", "7", "null", "{"])
+      let answered = 0
+      const end = yield* Effect.flip(
+        Effect.forever(Effect.map(line.pull, (frames) => (answered += frames.filter(Result.isSuccess).length)))
+      )
+      assert.deepStrictEqual([answered, end.code], [4, 1007])
     }).pipe(withRuntime({ config: { maxBadFrames: 4 } }))
   )
 })

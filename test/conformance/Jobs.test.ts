@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Fiber, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
+import * as Leases from "../../src/authority/Leases.ts"
 import * as Json from "../../src/protocol/Json.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 import * as JobContext from "../../src/runtime/JobContext.ts"
@@ -11,6 +12,7 @@ import {
   answers,
   assertRefused,
   bodies,
+  eventually,
   join,
   outcome,
   received,
@@ -392,17 +394,33 @@ describe("Idempotency", () => {
     }).pipe(withRuntime())
   )
 
-  verifies("C-058", "two sessions that submit one key at the same moment get one job", () => {
+  verifies("C-058", "three sessions that submit one key at the same moment get one job", () => {
     let runs = 0
     const counted = Agent.make({ name: "counted", ...anyJson }).toLayer(() => Effect.sync(() => ++runs))
+    // All three are past the look at the key before any is accepted.
+    const slow = Leases.layerPolicy(() => Effect.as(Effect.sleep("1 second"), true))
     return Effect.gen(function* () {
       const peers = yield* Effect.all([join(), join(), join()])
-      const jobs = yield* Effect.forEach(peers, (peer) => run(peer, "counted", 1, { payload }), { concurrency: "unbounded" })
+      const running = yield* Effect.forkScoped(
+        Effect.forEach(peers, (peer) => run(peer, "counted", 1, { payload }), { concurrency: "unbounded" })
+      )
+      yield* eventually(TestClock.adjust("1 second"), () => running.pollUnsafe() !== undefined)
+      const jobs = yield* Fiber.join(running)
       assert.strictEqual(new Set(jobs.map(({ accepted }) => accepted.job_id)).size, 1)
       assert.deepStrictEqual(jobs.map(({ terminal }) => terminal.payload["result"]), [1, 1, 1])
       assert.strictEqual(runs, 1)
-    }).pipe(withAgents(counted))
+    }).pipe(withAgents(counted, { leases: slow }))
   })
+
+  it.effect("two keys are two jobs, and no key is no promise", () =>
+    Effect.gen(function* () {
+      const peer = yield* join()
+      const jobs = yield* Effect.forEach([{ idempotency_key: "a" }, { idempotency_key: "b" }, {}, {}], (payload) =>
+        Effect.map(run(peer, "tck-echo", 1, { payload }), ({ accepted }) => accepted.job_id)
+      )
+      assert.strictEqual(new Set(jobs).size, 4)
+    }).pipe(withRuntime())
+  )
 
   it.effect("a refused submit leaves its key free", () =>
     Effect.gen(function* () {

@@ -1,11 +1,12 @@
 /**
  * Frames that were damaged on the way: whatever arrives, the codec answers with a value, and a runtime with a refusal at most.
  *
- * Every input follows from its number, which a failure names.
+ * Every input follows from its number, which a failure names. `MUTATION_SEED=20000` begins with another one.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Logger, References, Result, Scope } from "effect"
 import * as Codec from "../../src/protocol/Codec.ts"
+import * as Feature from "../../src/protocol/Feature.ts"
 import type { ConnectionError } from "../../src/session/Connection.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 import dialects from "../protocol/fixtures/dialects.json" with { type: "json" }
@@ -14,6 +15,7 @@ import jobs from "../protocol/fixtures/job.json" with { type: "json" }
 import sessions from "../protocol/fixtures/session.json" with { type: "json" }
 import { join, run, withRuntime } from "./Conversation.ts"
 
+const first = Number(process.env["MUTATION_SEED"] ?? 0)
 const count = 10_000
 
 /** What an honest answer takes at most, in milliseconds. A machine can stall on its own: only what is slow three times is slow. */
@@ -65,7 +67,7 @@ describe("Damaged frames", () => {
   it("are values to the codec", () => {
     const corpus = [...sessions, ...jobs, ...events, ...dialects].map(({ frame }) => JSON.stringify(frame))
     let refused = 0
-    for (let seed = 0; seed < count; seed++) {
+    for (let seed = first; seed < first + count; seed++) {
       const draw = generator(seed)
       const text = mutate(corpus[draw(corpus.length)]!, draw)
       for (const decode of [Codec.decodeFromClient, Codec.decodeFromRuntime]) {
@@ -137,7 +139,7 @@ describe("Damaged frames", () => {
       /** A session that can be thrown away. */
       const open = Effect.gen(function* () {
         const scope = yield* Scope.make()
-        const peer = yield* Scope.provide(join({ profile: "standard" }), scope)
+        const peer = yield* Scope.provide(join({ features: Feature.all }), scope)
         return { peer, release: Scope.close(scope, Exit.void) }
       })
 
@@ -188,7 +190,7 @@ describe("Damaged frames", () => {
         const identified = [TestPeer.helloOf(), ...requests].map((draft, index) =>
           JSON.stringify({ arcp: "1.1", id: `msg_${index}`, payload: {}, ...draft })
         )
-        for (let seed = 0; seed < count; seed++) {
+        for (let seed = first; seed < first + count; seed++) {
           const draw = generator(seed)
           const which = draw(identified.length)
           const text = mutate(identified[which]!, draw)

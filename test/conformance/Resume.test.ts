@@ -270,6 +270,24 @@ describe("Resume", () => {
     )
   )
 
+  it.effect("a job whose acceptance was lost with the line speaks to the session that asked for it", () =>
+    onStage(
+      () =>
+        Effect.gen(function* () {
+          const { peer, ticket } = yield* joined()
+          for (const nonce of ["1", "2", "3"]) yield* peer.send({ type: "session.ping", payload: { nonce } })
+          const trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+          yield* sendSubmit(peer, "tck-echo", 1, { trace_id })
+          yield* settled
+          yield* peer.close()
+          const back = yield* rejoin(ticket, { last: 0 })
+          const frames = yield* take(back.peer, 2)
+          assert.deepStrictEqual(frames.map((frame) => [frame.event_seq, frame.trace_id]), [[1, trace_id], [2, trace_id]])
+        }),
+      { config: { maxPendingReplies: 0 }, transport: { capacity: 1 } }
+    )
+  )
+
   it.effect("replays frames that belong to no job", () =>
     onStage(() =>
       Effect.gen(function* () {
@@ -331,6 +349,24 @@ describe("Resume", () => {
     )
   )
 
+  it.effect("tells the earlier connection also while it has events to send", () =>
+    onStage(
+      (stage) =>
+        Effect.gen(function* () {
+          const { peer, ticket } = yield* joined()
+          yield* enter(peer, "a")
+          const again = yield* TestPeer.connect
+          yield* again.send(returnOf(ticket, { last: 1 }))
+          yield* stage.say("a", ...upTo(20).map(String))
+          const frames = yield* peer.until("session.closed")
+          assert.deepStrictEqual(seqs(frames), upTo(frames.length, 2))
+          yield* again.expect("session.welcome")
+          assert.deepStrictEqual(seqs(yield* take(again, 20)), upTo(21, 2))
+        }),
+      configured({ maxBatch: 100 })
+    )
+  )
+
   it.effect("takes over from a connection that does not read", () =>
     onStage(
       (stage) =>
@@ -381,13 +417,13 @@ describe("Resume", () => {
   )
 
   describe("after a lost welcome", () => {
-    /** A resume whose welcome the client never reads. */
+    /** A resume of which the client does not take note. */
     const lost = Effect.fnUntraced(function* (profile: "effect" | "standard") {
       const { peer, ticket } = yield* joined({ profile })
       yield* peer.close()
       const unlucky = yield* TestPeer.connect
       yield* unlucky.send(returnOf(ticket, { last: 0, hello: { profile } }))
-      yield* settled
+      yield* unlucky.expect("session.welcome")
       yield* unlucky.close()
       return ticket
     })
@@ -399,7 +435,7 @@ describe("Resume", () => {
           const hello = { profile: "effect" } as const
           const again = yield* TestPeer.connect
           yield* again.send(returnOf(ticket, { last: 0, hello }))
-          yield* settled
+          yield* again.expect("session.welcome")
           yield* again.close()
           const back = yield* rejoin(ticket, { last: 0, hello })
           // From its first frame on, the new token is the only one.

@@ -151,4 +151,10 @@ export const seqs = (frames: ReadonlyArray<TestPeer.Frame>) =>
 export const upTo = (to: number, from = 1) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
 /** Lets everybody go on as far as they can without the clock. */
-export const settled = Effect.repeat(Effect.yieldNow, { times: 200 })
+export const settled = Effect.repeat(
+  Effect.andThen(
+    Effect.repeat(Effect.yieldNow, { times: 20 }),
+    Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+  ),
+  { times: 10 }
+)

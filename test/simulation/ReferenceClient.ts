@@ -45,6 +45,8 @@ interface View {
   readonly queue: Array<{ readonly session: Session; readonly frame: Frame }>
   readonly filled: Latch.Latch
   ended: boolean
+  /** Asked for from now on, when nothing more was to come. */
+  missed: boolean
   /** How to ask for the job again in another session. */
   again: ((id: string) => object) | undefined
 }
@@ -104,7 +106,7 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
     const viewOf = (job: string): View => {
       const found = views.get(job)
       if (found !== undefined) return found
-      const view: View = { job, last: 0, queue: [], filled: Latch.makeUnsafe(false), ended: false, again: undefined }
+      const view: View = { job, last: 0, queue: [], filled: Latch.makeUnsafe(false), ended: false, missed: false, again: undefined }
       views.set(job, view)
       return view
     }
@@ -183,7 +185,8 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
         const code = welcome.payload["code"]
         // The session is over. What was asked of it is asked again of a new one.
         if (resumed !== undefined && code === "RESUME_WINDOW_EXPIRED") session = undefined
-        else if (code !== "INTERNAL_ERROR") complain(`refused: ${text}`)
+        // The hello was lost on the way, or the runtime was slow.
+        else if (code !== "INTERNAL_ERROR" && code !== "INVALID_REQUEST") complain(`refused: ${text}`)
         return yield* Effect.fail("broken" as const)
       }
       const token = String(welcome.payload["resume_token"])
@@ -232,6 +235,21 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
       }
     })
 
+    const hasMissed = ({ payload: { current_status, replayed } }: Frame) =>
+      replayed === false && current_status !== "pending" && current_status !== "running"
+
+    /** Asks for a job in a session that knows nothing of it yet. */
+    const askAgain = Effect.fnUntraced(function* (view: View) {
+      if (view.again === undefined) return
+      const reply = yield* Deferred.make<Frame>()
+      yield* put({ frame: view.again, reply })
+      const missed = Effect.map(Deferred.await(reply), (frame) => {
+        view.missed = hasMissed(frame)
+        view.filled.openUnsafe()
+      })
+      yield* Effect.forkIn(missed, scope)
+    })
+
     const converse = Effect.gen(function* () {
       const frames = yield* dial
       const { current, fresh, rest } = yield* Effect.timeoutOrElse(greet(frames), {
@@ -243,11 +261,11 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
       const unanswered = [...calls.values()]
       calls.clear()
       if (fresh) {
-        for (const { again, ended } of views.values()) {
-          if (again !== undefined && !ended) yield* put({ frame: again, reply: yield* Deferred.make<Frame>() })
-        }
+        for (const view of views.values()) if (!view.ended) yield* askAgain(view)
       }
       for (const call of unanswered) yield* put(call)
+      // What was acknowledged on the line before may not have arrived.
+      ackable.openUnsafe()
       const reading = Effect.gen(function* () {
         for (const text of rest) yield* read(current, parse(text))
         while (true) {
@@ -278,6 +296,10 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
     const consume = Effect.fnUntraced(function* (view: View, delivery: Tape.Delivery) {
       while (delivery.ends.length === 0) {
         const item = view.queue.shift()
+        if (item === undefined && view.missed) {
+          tape.deliveries.splice(tape.deliveries.indexOf(delivery), 1)
+          return
+        }
         if (item === undefined) {
           view.filled.closeUnsafe()
           yield* view.filled.await
@@ -349,12 +371,16 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
         // A party that submits this job too has it already.
         if (known !== undefined) return
         const view = viewOf(job)
-        view.last = from === "now" ? undefined : from
+        view.last = from === 0 ? 0 : undefined
         const frame = (id: string) => envelope(id, "job.subscribe", { job_id: job, ...start })
         const reply = yield* request(frame)
         if (reply.type !== "job.subscribed") {
           views.delete(job)
           if (key.startsWith(plan.principal)) complain(`subscription to ${key} refused: ${JSON.stringify(reply)}`)
+          return
+        }
+        if (hasMissed(reply)) {
+          views.delete(job)
           return
         }
         view.again = (id) =>

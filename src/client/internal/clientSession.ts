@@ -5,13 +5,11 @@
  * Changed in place and synchronously, by the one fiber that reads the connection and by those that make requests.
  */
 import { type Clock, Deferred, Effect, Exit, Latch, type Scope, Semaphore } from "effect"
-import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Feature from "../../protocol/Feature.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
 import type * as Message from "../../protocol/Message.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
-import * as Timestamp from "../../protocol/Timestamp.ts"
 import * as Version from "../../protocol/Version.ts"
 import * as ClientError from "../ClientError.ts"
 import * as Job from "./job.ts"
@@ -35,7 +33,9 @@ export interface Held {
 
 export interface ClientSession {
   readonly id: Ids.SessionId
-  readonly welcome: SessionMessage.Welcome["payload"]
+  /** The latest: each connection brings a new resume token. */
+  welcome: SessionMessage.Welcome["payload"]
+  /** What was negotiated when the session began, and holds for all of its connections. */
   readonly features: ReadonlySet<Feature.Feature>
   /** The runtime is built with this package, and so names the request in each answer. */
   readonly declared: boolean
@@ -60,14 +60,15 @@ export interface ClientSession {
   /** The id of our `session.close`, once it is sent. */
   closing: Ids.MessageId | undefined
   lost: ClientError.SessionLost | undefined
-  /** Says something over the connection of the moment; suspends while that is full. */
+  /** The reader of the connection waits at {@link ClientSession.space}: that it hears nothing is its own doing. */
+  waiting: boolean
+  /** Says something over the connection of the moment; suspends while that is full. Without one it is not said. */
   send: (frame: string) => Effect.Effect<void>
   heldCount: number
   heldBytes: number
 }
 
 const maxSettled = 1024
-const maxPings = 64
 
 export const make = (options: {
   readonly id: Ids.SessionId
@@ -77,6 +78,7 @@ export const make = (options: {
   readonly clock: Clock.Clock
   readonly nextId: Effect.Effect<Ids.MessageId>
   readonly scope: Scope.Scope
+  readonly lastSeq: number
 }): ClientSession => {
   const declared = options.welcome.capabilities[Feature.declaration.key] !== undefined
   return {
@@ -91,21 +93,23 @@ export const make = (options: {
     pings: new Map(),
     space: Latch.makeUnsafe(true),
     farewell: Deferred.makeUnsafe(),
-    lastSeq: 0,
     closing: undefined,
     lost: undefined,
+    waiting: false,
     send: () => Effect.void,
     heldCount: 0,
     heldBytes: 0
   }
 }
 
-/** The members that each of our frames has after the hello. */
-export const head = (self: ClientSession, id: Ids.MessageId) => ({
+/** The members that each of our frames has after the hello, its id apart. */
+export const base = (self: ClientSession) => ({
   arcp: Version.version as typeof Version.version,
-  id,
   session_id: self.id
 })
+
+/** As {@link base}, with the id. */
+export const head = (self: ClientSession, id: Ids.MessageId) => ({ ...base(self), id })
 
 /** The session is over: the one place where all that waits on it is told. */
 export const lose = (self: ClientSession, error: ClientError.SessionLost): void => {
@@ -137,73 +141,3 @@ export const settle = (self: ClientSession, id: Ids.JobId) => {
     return
   }
 }
-
-const timeout = (what: string) => new ArcpError.Timeout({ message: `The runtime did not answer ${what} in time` })
-
-/**
- * Sends a request and waits for its answer. Interrupting the wait lets the exchange go on: what is asked cannot be taken back, and its
- * answer must not be taken for that of the next request.
- */
-export const request = <A>(
-  self: ClientSession,
-  pending: Requests.Request & { readonly reply: Deferred.Deferred<A, ArcpError.ArcpError> },
-  frame: string,
-  within: number
-): Effect.Effect<A, ArcpError.ArcpError> => {
-  const exchange = Effect.gen(function* () {
-    self.requests.set(pending.id, pending)
-    self.space.openUnsafe()
-    yield* self.send(frame)
-    const answered = Effect.timeoutOption(Deferred.await(pending.answered), within)
-    if ((yield* answered)._tag === "Some") return
-    Deferred.doneUnsafe(pending.reply, Exit.fail(timeout(pending._tag === "Submit" ? "job.submit" : "job.cancel")))
-    // Where nothing but the order tells whose an answer is, a late one gets the same time again before others may ask.
-    if (!self.declared) yield* answered
-  }).pipe(
-    Effect.ensuring(
-      Effect.suspend(() => {
-        self.requests.delete(pending.id)
-        if (!Requests.hasSubmit(self.requests)) releaseHeld(self)
-        return self.permits.release(1)
-      })
-    )
-  )
-  return Effect.uninterruptibleMask((restore) =>
-    Effect.andThen(
-      restore(self.permits.take(1)),
-      Effect.suspend(() =>
-        self.lost === undefined
-          ? Effect.andThen(
-              Effect.forkIn(exchange, self.scope, { startImmediately: true }),
-              restore(Deferred.await(pending.reply))
-            )
-          : Effect.andThen(self.permits.release(1), Effect.fail(self.lost))
-      )
-    )
-  )
-}
-
-/** Asks for a sign of life. */
-export const ping = (
-  self: ClientSession,
-  within: number
-): Effect.Effect<void, ArcpError.Timeout | ArcpError.InvalidRequest | ClientError.SessionLost> =>
-  Effect.gen(function* () {
-    if (self.lost !== undefined) return yield* Effect.fail(self.lost)
-    if (self.pings.size >= maxPings) {
-      return yield* new ArcpError.InvalidRequest({ message: `${maxPings} pings are under way already` })
-    }
-    const pong = Deferred.makeUnsafe<void, ClientError.SessionLost>()
-    const id = yield* self.nextId
-    const frame: SessionMessage.Ping = {
-      ...head(self, id),
-      type: "session.ping",
-      payload: { nonce: id, sent_at: Timestamp.format(self.clock.currentTimeMillisUnsafe()) }
-    }
-    self.pings.set(id, pong)
-    self.space.openUnsafe()
-    return yield* Effect.andThen(self.send(JSON.stringify(frame)), Deferred.await(pong)).pipe(
-      Effect.timeoutOrElse({ duration: within, orElse: () => Effect.fail(timeout("session.ping")) }),
-      Effect.ensuring(Effect.sync(() => self.pings.delete(id)))
-    )
-  })

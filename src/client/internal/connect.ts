@@ -1,17 +1,22 @@
 /**
- * The life of a session with its connection: dialled, welcomed, at work, and left with a farewell.
+ * The conversation with a runtime: a session, the connections that carry it one after the other, and the next session when one is over.
+ *
+ * Each session is owned by one fiber, which serves a connection until that ends and then decides, by what ended it, whether to resume.
  */
-import { Clock, Deferred, Duration, Effect, Exit, Redacted, Scope } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Redacted, type Schedule, Scope, SubscriptionRef } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Feature from "../../protocol/Feature.ts"
 import * as Ids from "../../protocol/Ids.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
-import * as Connection from "../../session/Connection.ts"
 import * as Dialer from "../../session/Dialer.ts"
+import * as ClientError from "../ClientError.ts"
+import type * as ConnectionState from "../ConnectionState.ts"
 import * as ClientSession from "./clientSession.ts"
+import * as Ended from "./ended.ts"
 import * as Handshake from "./handshake.ts"
 import * as Link from "./link.ts"
+import * as Resumption from "./resumption.ts"
 
 export interface Options {
   readonly client: SessionMessage.Peer
@@ -19,55 +24,166 @@ export interface Options {
   readonly features: ReadonlyArray<Feature.Feature>
   readonly handshakeTimeout: Duration.Input
   readonly limits: ClientSession.Limits
+  readonly reconnect: Schedule.Schedule<unknown, ClientError.SessionLost> | undefined
+}
+
+export interface Conversation {
+  /** The session to ask something of; a new one, if the last is over and may be followed by another. */
+  readonly session: Effect.Effect<ClientSession.ClientSession, ClientError.SessionLost>
+  /** The last session there was. */
+  readonly latest: () => ClientSession.ClientSession
+  readonly state: SubscriptionRef.SubscriptionRef<ConnectionState.ConnectionState>
+}
+
+/** An open connection, and the scope that owns it. */
+interface Line {
+  readonly opened: Handshake.Opened
+  readonly scope: Scope.Closeable
 }
 
 /** Opens a session, and takes leave of it when the scope closes. */
 export const connect = Effect.fnUntraced(function* (options: Options) {
   const dialer = yield* Dialer.Dialer
-  const scope = yield* Effect.scope
+  const owner = yield* Effect.scope
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<SecureRandom.SecureRandom>()
   const nextId = Effect.provideContext(Ids.makeMessageId, context)
-  const token = yield* Redacted.isRedacted(options.token) ? Effect.succeed(options.token) : options.token
+  // Closed after the farewell below, so that no request and no connection is cut off before it has been told why.
+  const scope = yield* Scope.fork(owner)
 
-  const lineScope = yield* Scope.fork(scope)
-  const opened = yield* Handshake.open(dialer, yield* nextId, { ...options, token }).pipe(
-    Scope.provide(lineScope),
-    Effect.timeoutOrElse({
-      duration: options.handshakeTimeout,
-      orElse: () =>
-        Effect.fail(new ArcpError.HeartbeatLost({ message: "The runtime did not answer the hello in time" }))
-    })
-  )
-  // Closed after the farewell below, so that no request is cut off before it has been told why.
-  const requestScope = yield* Scope.fork(scope)
-  const session = ClientSession.make({
-    id: opened.id,
-    welcome: opened.welcome,
-    features: opened.features,
-    limits: options.limits,
-    clock,
-    nextId,
-    scope: requestScope
+  /** Dials with a fresh token, and gives back all that was opened if it comes to nothing. */
+  const dial = Effect.fnUntraced(function* <E>(
+    greet: (offer: Handshake.Offer) => Effect.Effect<Handshake.Opened, E, Scope.Scope>
+  ): Effect.fn.Return<Line, E | ArcpError.HeartbeatLost> {
+    const lineScope = yield* Scope.fork(scope)
+    const token = Redacted.isRedacted(options.token) ? Effect.succeed(options.token) : options.token
+    const opened = yield* Effect.flatMap(token, (token) => greet({ ...options, token })).pipe(
+      Scope.provide(lineScope),
+      Effect.timeoutOrElse({
+        duration: options.handshakeTimeout,
+        orElse: () =>
+          Effect.fail(new ArcpError.HeartbeatLost({ message: "The runtime did not answer the hello in time" }))
+      }),
+      Effect.onError(() => Scope.close(lineScope, Exit.void))
+    )
+    return { opened, scope: lineScope }
   })
-  const link = yield* Link.make(session, opened)
-  yield* link.run.pipe(
-    Effect.catch((error) => Effect.sync(() => ClientSession.lose(session, error))),
-    Effect.andThen(opened.connection.close(Connection.close.normal)),
-    Effect.ensuring(Scope.close(lineScope, Exit.void)),
-    Effect.forkIn(scope)
-  )
-  yield* Effect.addFinalizer(() => leave(session, link, opened.connection))
-  return session
+
+  const begin = Effect.fnUntraced(function* () {
+    const line = yield* dial((offer) => Handshake.open(dialer, nextId, offer))
+    const session = ClientSession.make({
+      id: line.opened.id,
+      welcome: line.opened.welcome,
+      features: line.opened.features,
+      limits: options.limits,
+      clock,
+      nextId,
+      scope: yield* Scope.fork(scope),
+      lastSeq: 0
+    })
+    return { session, line }
+  })
+
+  const first = yield* begin()
+  let latest = first.session
+  let link: Link.Link | undefined
+  /** Why there is to be no other session. */
+  let stopped = false
+  const state = yield* SubscriptionRef.make<ConnectionState.ConnectionState>({
+    _tag: "Connected",
+    sessionId: latest.id
+  })
+
+  /** Speaks over the line until it ends. */
+  const converse = Effect.fnUntraced(function* (session: ClientSession.ClientSession, line: Line) {
+    session.welcome = line.opened.welcome
+    const current = yield* Link.make(session, line.opened)
+    link = current
+    yield* SubscriptionRef.set(state, { _tag: "Connected", sessionId: session.id })
+    const ended = yield* Effect.flip(current.run).pipe(
+      Effect.ensuring(
+        Effect.suspend(() => {
+          link = undefined
+          return Effect.andThen(current.close, Scope.close(line.scope, Exit.void))
+        })
+      )
+    )
+    return { ended, useful: current.isUseful() }
+  })
+
+  const over = (session: ClientSession.ClientSession, { error, then }: Ended.Ended) =>
+    Effect.suspend(() => {
+      const renewable = then === "renew"
+      if (!renewable) stopped = true
+      ClientSession.lose(session, error)
+      return SubscriptionRef.set(state, { _tag: "Closed", cause: error, renewable })
+    })
+
+  /** Owns a session from its first connection to its end. */
+  const serve = (session: ClientSession.ClientSession, line: Line): Effect.Effect<void> =>
+    Effect.gen(function* () {
+      const resumption = yield* Resumption.make({
+        schedule: options.reconnect,
+        window: () => Duration.seconds(session.welcome.resume_window_sec),
+        onAttempt: (attempt, cause) => SubscriptionRef.set(state, { _tag: "Reconnecting", attempt, cause }),
+        dial: Effect.suspend(() =>
+          dial((offer) =>
+            Handshake.resume(dialer, nextId, offer, {
+              session_id: session.id,
+              resume_token: session.welcome.resume_token,
+              last_event_seq: session.lastSeq
+            })
+          )
+        )
+      })
+      let next = line
+      while (true) {
+        const { ended, useful } = yield* converse(session, next)
+        if (session.lost !== undefined || session.closing !== undefined) return
+        next = yield* resumption(ended, useful)
+      }
+    }).pipe(Effect.catch((ended) => over(session, ended)))
+
+  /** Under way for all who ask, and not interrupted with any of them. */
+  let renewing: Fiber.Fiber<ClientSession.ClientSession, ClientError.SessionLost> | undefined
+  const renew = Effect.gen(function* () {
+    const { line, session } = yield* Effect.mapError(begin(), ClientError.fromRenewal)
+    latest = session
+    yield* Effect.forkIn(serve(session, line), scope)
+    return session
+  }).pipe(Effect.ensuring(Effect.sync(() => (renewing = undefined))))
+
+  const current = Effect.gen(function* () {
+    if (latest.lost === undefined) return latest
+    if (stopped) return yield* Effect.fail(latest.lost)
+    renewing ??= yield* Effect.forkIn(renew, scope)
+    return yield* Fiber.join(renewing)
+  })
+
+  yield* Effect.forkIn(serve(latest, first.line), scope)
+  yield* Effect.addFinalizer(() => {
+    stopped = true
+    const cause = new ArcpError.HeartbeatLost({ message: "The client is closed" })
+    return Effect.andThen(
+      leave(latest, link, cause),
+      SubscriptionRef.set(state, { _tag: "Closed", cause, renewable: false })
+    )
+  })
+
+  return {
+    latest: () => latest,
+    session: current,
+    state
+  } satisfies Conversation
 })
 
 /** Takes leave: `session.close`, and the older `session.bye` from a runtime that does not know it or does not answer (§6.7). */
 const leave = (
   session: ClientSession.ClientSession,
-  link: Link.Link,
-  connection: Handshake.Opened["connection"]
+  link: Link.Link | undefined,
+  cause: ArcpError.HeartbeatLost
 ): Effect.Effect<void> => {
-  const farewell = Effect.gen(function* () {
+  const farewell = Effect.fnUntraced(function* (link: Link.Link) {
     const payload = { reason: "client.close" }
     const id = yield* session.nextId
     session.closing = id
@@ -82,12 +198,12 @@ const leave = (
     yield* link.flush
   })
   return Effect.suspend(() =>
-    // A line that takes nothing any more must not keep the program from ending.
-    session.lost === undefined ? Effect.timeoutOption(Effect.interruptible(farewell), Duration.seconds(2)) : Effect.void
+    // A line that takes nothing any more must not keep the program from ending, and one that is gone is not dialled for a farewell.
+    session.lost === undefined && link !== undefined
+      ? Effect.timeoutOption(Effect.interruptible(farewell(link)), Duration.seconds(2))
+      : Effect.void
   ).pipe(
-    Effect.andThen(
-      Effect.sync(() => ClientSession.lose(session, new ArcpError.HeartbeatLost({ message: "The client is closed" })))
-    ),
-    Effect.andThen(connection.close(Connection.close.normal))
+    Effect.andThen(Effect.sync(() => ClientSession.lose(session, cause))),
+    Effect.andThen(link === undefined ? Effect.void : link.close)
   )
 }

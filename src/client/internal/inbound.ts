@@ -12,6 +12,7 @@ import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
 import * as ClientError from "../ClientError.ts"
 import * as ClientSession from "./clientSession.ts"
+import * as Ended from "./ended.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
 import * as Requests from "./requests.ts"
@@ -24,22 +25,24 @@ const maxUnclaimed = 1024
 
 /**
  * Takes in one frame. What it gives back, if anything, is to be done before the next: a wait, or an answer to send; its failure is the
- * end of the session.
+ * end of the connection, or of the session.
  */
 export const receive = (
   self: ClientSession,
   frame: Result.Result<Message.FromRuntime, Codec.BadFrame>
-): Effect.Effect<void, ClientError.SessionLost> | undefined => {
+): Effect.Effect<void, Ended.Ended> | undefined => {
   const { event_seq } = Result.isSuccess(frame) ? frame.success : frame.failure
   if (event_seq !== undefined) {
     if (event_seq <= self.lastSeq) return undefined
     const expected = self.lastSeq + 1
     if (event_seq > expected) {
       return Effect.fail(
-        new ArcpError.HeartbeatLost({
-          message: `The runtime's sequence has a gap: expected event_seq ${expected}, not ${event_seq}`,
-          details: { expected, received: event_seq }
-        })
+        Ended.dropped(
+          new ArcpError.HeartbeatLost({
+            message: `The runtime's sequence has a gap: expected event_seq ${expected}, not ${event_seq}`,
+            details: { expected, received: event_seq }
+          })
+        )
       )
     }
     self.lastSeq = event_seq
@@ -50,7 +53,7 @@ export const receive = (
 const understand = (
   self: ClientSession,
   message: Message.FromRuntime
-): Effect.Effect<void, ClientError.SessionLost> | undefined => {
+): Effect.Effect<void, Ended.Ended> | undefined => {
   switch (message.type) {
     case "job.event":
       return onEvent(self, message)
@@ -119,7 +122,8 @@ const isBlocked = (self: ClientSession, job: Job.Job) =>
 
 const untilRead = (self: ClientSession, job: Job.Job): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (!isBlocked(self, job)) return Effect.void
+    self.waiting = isBlocked(self, job)
+    if (!self.waiting) return Effect.void
     self.space.closeUnsafe()
     return Effect.andThen(self.space.await, untilRead(self, job))
   })
@@ -278,7 +282,9 @@ const onSessionError = (self: ClientSession, message: SessionMessage.SessionErro
     Requests.refuse(self.requests, named, error)
     return undefined
   }
-  if (ClientError.isSessionLost(error) && payload.request_id === undefined) return Effect.fail(error)
+  if (ClientError.isSessionLost(error) && payload.request_id === undefined) {
+    return Effect.fail(Ended.sessionError(error))
+  }
   const { closing } = self
   const isOfClose = payload.request_id === undefined ? error._tag === "InvalidRequest" : payload.request_id === closing
   if (closing !== undefined && (message.id === closing || isOfClose)) {
@@ -326,13 +332,7 @@ const onFarewell = (self: ClientSession, { payload }: SessionMessage.Closed | Se
     Deferred.doneUnsafe(self.farewell, Exit.succeed("closed"))
     return undefined
   }
-  const { reason } = payload
-  return Effect.fail(
-    new ArcpError.HeartbeatLost({
-      message: reason === undefined ? "The runtime closed the session" : `The runtime closed the session: ${reason}`,
-      ...(reason === undefined ? undefined : { details: { reason } })
-    })
-  )
+  return Effect.fail(Ended.farewell(payload.reason))
 }
 
 /** What waits for a frame that cannot be read must not wait for ever. */

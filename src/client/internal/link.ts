@@ -1,38 +1,48 @@
 /**
- * A connection at work for a session: one fiber reads, one writes what has gathered, one keeps the line from falling silent. Whichever
- * ends first ends the link, and its error says why.
+ * A connection at work for a session: one fiber reads, one writes what has gathered, one watches for silence. Whichever ends first ends the
+ * link, and says what that means for the session.
  */
-import { type Cause, Deferred, Effect, Queue } from "effect"
+import { type Cause, Deferred, Duration, Effect, Queue } from "effect"
 import * as ArcpError from "../../protocol/ArcpError.ts"
-import type * as SessionMessage from "../../protocol/SessionMessage.ts"
-import * as Timestamp from "../../protocol/Timestamp.ts"
-import type * as ClientError from "../ClientError.ts"
-import * as ClientSession from "./clientSession.ts"
+import * as Connection from "../../session/Connection.ts"
+import * as Heartbeat from "../../session/Heartbeat.ts"
+import type * as ClientSession from "./clientSession.ts"
+import * as Ended from "./ended.ts"
+import * as Exchange from "./exchange.ts"
 import * as Handshake from "./handshake.ts"
 import * as Inbound from "./inbound.ts"
 
 export interface Link {
   /** Reads and writes until the connection, or the session, ends. */
-  readonly run: Effect.Effect<never, ClientError.SessionLost>
+  readonly run: Effect.Effect<never, Ended.Ended>
   /** Lets what has gathered go out, and nothing after it. */
   readonly flush: Effect.Effect<void>
+  readonly close: Effect.Effect<void>
+  /** Whether something came that the session had not heard before: resuming has been of use. */
+  readonly isUseful: () => boolean
 }
 
 /** Frames that wait to be written. Requests bound their own number; this bounds what one turn gathers. */
 const capacity = 64
 
+const broken = (error: Connection.ConnectionError) => Ended.dropped(Handshake.lost(error))
+
 /** Makes the connection the one that the session speaks over. */
 export const make = Effect.fnUntraced(function* (session: ClientSession.ClientSession, opened: Handshake.Opened) {
-  const { connection } = opened
+  const line = yield* Heartbeat.observe(opened.connection)
   const outbound = yield* Queue.bounded<string, Cause.Done>(capacity)
   const flushed = Deferred.makeUnsafe<void>()
-  let lastSent = session.clock.currentTimeMillisUnsafe()
+  const unanswered = [...session.requests.values()]
+  let useful = false
 
-  const write: Effect.Effect<never, ClientError.SessionLost> = Effect.gen(function* () {
+  const send = (frame: string) => Effect.asVoid(Queue.offer(outbound, frame))
+  session.send = send
+  session.waiting = false
+
+  const write: Effect.Effect<never, Ended.Ended> = Effect.gen(function* () {
     while (true) {
       const frames = yield* Queue.takeAll(outbound)
-      yield* Effect.mapError(connection.send(frames), Handshake.lost)
-      lastSent = session.clock.currentTimeMillisUnsafe()
+      yield* Effect.mapError(line.send(frames), broken)
     }
   }).pipe(
     Effect.ensuring(Effect.sync(() => Deferred.doneUnsafe(flushed, Effect.void))),
@@ -40,52 +50,71 @@ export const make = Effect.fnUntraced(function* (session: ClientSession.ClientSe
     Effect.catchTag("Done", () => Effect.never)
   )
 
-  const read: Effect.Effect<never, ClientError.SessionLost> = Effect.gen(function* () {
+  const read: Effect.Effect<never, Ended.Ended> = Effect.gen(function* () {
     let frames: Handshake.Opened["rest"] = opened.rest
     while (true) {
       for (const frame of frames) {
+        const before = session.lastSeq
         const next = Inbound.receive(session, frame)
+        useful ||= session.lastSeq > before
         if (next !== undefined) yield* next
       }
-      frames = yield* Effect.mapError(connection.pull, Handshake.lost)
+      frames = yield* Effect.mapError(line.pull, broken)
     }
   })
 
   const { heartbeat_interval_sec } = session.welcome
-  const keepAlive: Effect.Effect<never> =
+  const watch: Effect.Effect<never, Ended.Ended> =
     heartbeat_interval_sec === undefined || !session.features.has("heartbeat")
       ? Effect.never
-      : Effect.gen(function* () {
-          const patience = heartbeat_interval_sec * 800
-          while (true) {
-            const silence = session.clock.currentTimeMillisUnsafe() - lastSent
-            if (silence < patience) {
-              yield* Effect.sleep(patience - silence)
-              continue
+      : Effect.andThen(
+          Heartbeat.untilLost(
+            {
+              ...line,
+              // A reader that waits for its own consumer hears nothing, whatever the runtime says.
+              receivedAt: () => (session.waiting ? session.clock.currentTimeMillisUnsafe() : line.receivedAt())
+            },
+            {
+              role: "client",
+              interval: Duration.seconds(heartbeat_interval_sec),
+              // A queue that is full has signs of life enough.
+              ping: Effect.map(Exchange.signOfLife(session), (frame) => void Queue.offerUnsafe(outbound, frame))
             }
-            const id = yield* session.nextId
-            const ping: SessionMessage.Ping = {
-              ...ClientSession.head(session, id),
-              type: "session.ping",
-              payload: { nonce: id, sent_at: Timestamp.format(session.clock.currentTimeMillisUnsafe()) }
-            }
-            yield* Queue.offer(outbound, JSON.stringify(ping))
-            yield* Effect.sleep(patience)
-          }
-        })
-
-  session.send = (frame) => Effect.asVoid(Queue.offer(outbound, frame))
+          ),
+          Effect.fail(
+            Ended.dropped(
+              new ArcpError.HeartbeatLost({ message: "Nothing was heard from the runtime for two heartbeat intervals" })
+            )
+          )
+        )
 
   return {
-    run: Effect.raceAllFirst([write, read, keepAlive]).pipe(
-      Effect.ensuring(Queue.shutdown(outbound)),
+    run: Effect.raceAllFirst([
+      write,
+      read,
+      watch,
+      Effect.andThen(Exchange.repeat(session, unanswered, send), Effect.never)
+    ]).pipe(
       Effect.catchDefect((defect) =>
         Effect.andThen(
           Effect.logError("The client failed on a frame", defect),
-          new ArcpError.HeartbeatLost({ message: "The client failed and has dropped the connection" })
+          Effect.fail(
+            Ended.dropped(
+              new ArcpError.HeartbeatLost({ message: "The client failed and has dropped the connection" })
+            )
+          )
         )
+      ),
+      Effect.ensuring(
+        Effect.suspend(() => {
+          session.send = () => Effect.void
+          session.waiting = false
+          return Queue.shutdown(outbound)
+        })
       )
     ),
-    flush: Effect.andThen(Queue.end(outbound), Deferred.await(flushed))
+    flush: Effect.andThen(Queue.end(outbound), Deferred.await(flushed)),
+    close: line.close(Connection.close.normal),
+    isUseful: () => useful
   } satisfies Link
 })

@@ -6,12 +6,17 @@
  * only while a single request is under way, so a peer that has not declared to correlate gets no more than one at a time.
  */
 import { Deferred, Exit } from "effect"
-import * as ArcpError from "../../protocol/ArcpError.ts"
+import type * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Ids from "../../protocol/Ids.ts"
+import type * as JobMessage from "../../protocol/JobMessage.ts"
+import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import type * as Job from "./job.ts"
 
 interface Common<A> {
-  readonly id: Ids.MessageId
+  /** That of the frame that was sent last: on a new connection the request is said again, under a new id. */
+  id: Ids.MessageId
+  /** The frame's text. */
+  readonly encode: (id: Ids.MessageId) => string
   /** What the caller waits for; fails when the time is up, while the answer may still come. */
   readonly reply: Deferred.Deferred<A, ArcpError.ArcpError>
   readonly answered: Deferred.Deferred<void>
@@ -29,29 +34,78 @@ export interface Cancel extends Common<void> {
   readonly jobId: Ids.JobId
 }
 
-export type Request = Submit | Cancel
+export interface Subscribe extends Common<JobMessage.Subscribed["payload"]> {
+  readonly _tag: "Subscribe"
+  readonly jobId: Ids.JobId
+}
+
+export interface List extends Common<SessionMessage.Jobs["payload"]> {
+  readonly _tag: "List"
+}
+
+export type Request = Submit | Cancel | Subscribe | List
 
 /** Those under way, oldest first. */
 export type Requests = Map<Ids.MessageId, Request>
 
 export const make = (): Requests => new Map()
 
-export const submit = (id: Ids.MessageId, traceId: Ids.TraceId, agent: string): Submit => ({
-  _tag: "Submit",
+/** A frame whose id is not settled yet; all else is written once, so that it is the same when it is said again. */
+export const framed = (frame: object): ((id: Ids.MessageId) => string) => {
+  const text = JSON.stringify(frame).slice(1)
+  return (id) => `{"id":${JSON.stringify(id)},${text}`
+}
+
+const common = <A>(id: Ids.MessageId, encode: Common<A>["encode"]): Common<A> => ({
   id,
-  traceId,
-  agent,
+  encode,
   reply: Deferred.makeUnsafe(),
   answered: Deferred.makeUnsafe()
 })
 
-export const cancel = (id: Ids.MessageId, jobId: Ids.JobId): Cancel => ({
-  _tag: "Cancel",
-  id,
-  jobId,
-  reply: Deferred.makeUnsafe(),
-  answered: Deferred.makeUnsafe()
+type Encode = (id: Ids.MessageId) => string
+
+export const submit = (id: Ids.MessageId, traceId: Ids.TraceId, agent: string, encode: Encode): Submit => ({
+  _tag: "Submit",
+  traceId,
+  agent,
+  ...common(id, encode)
 })
+
+export const cancel = (id: Ids.MessageId, jobId: Ids.JobId, encode: Encode): Cancel => ({
+  _tag: "Cancel",
+  jobId,
+  ...common(id, encode)
+})
+
+export const subscribe = (id: Ids.MessageId, jobId: Ids.JobId, encode: Encode): Subscribe => ({
+  _tag: "Subscribe",
+  jobId,
+  ...common(id, encode)
+})
+
+export const list = (id: Ids.MessageId, encode: Encode): List => ({ _tag: "List", ...common(id, encode) })
+
+/** The message type of a request. */
+export const type = (request: Request): string => {
+  switch (request._tag) {
+    case "Submit":
+      return "job.submit"
+    case "Cancel":
+      return "job.cancel"
+    case "Subscribe":
+      return "job.subscribe"
+    case "List":
+      return "session.list_jobs"
+  }
+}
+
+/** The request is said again, under this id: what still answers the old one answers nothing. */
+export const rename = (self: Requests, request: Request, id: Ids.MessageId): void => {
+  self.delete(request.id)
+  request.id = id
+  self.set(id, request)
+}
 
 /** The ids of an answer. */
 export interface Answer {
@@ -73,6 +127,7 @@ const first = <A extends Request>(self: Requests, is: (request: Request) => requ
 
 const isSubmit = (request: Request): request is Submit => request._tag === "Submit"
 const isCancel = (request: Request): request is Cancel => request._tag === "Cancel"
+const isList = (request: Request): request is List => request._tag === "List"
 
 /** The submit that an acceptance or a refusal is about. */
 export const submitOf = (self: Requests, answer: Answer, declared: boolean): Submit | undefined => {
@@ -94,6 +149,18 @@ export const cancelOf = (self: Requests, jobId: Ids.JobId | undefined): Cancel |
 /** The one cancellation that an answer without any id can be about. */
 export const oldestCancel = (self: Requests): Cancel | undefined => first(self, isCancel)
 
+/** The subscription to this job that has waited longest. */
+export const subscribeOf = (self: Requests, jobId: Ids.JobId | undefined): Subscribe | undefined =>
+  jobId === undefined
+    ? undefined
+    : first(self, (request): request is Subscribe => request._tag === "Subscribe" && request.jobId === jobId)
+
+/** The listing that has waited longest. */
+export const oldestList = (self: Requests): List | undefined => first(self, isList)
+
+/** The request that has waited longest, whatever it is. */
+export const oldest = (self: Requests): Request | undefined => self.values().next().value
+
 export const hasSubmit = (self: Requests): boolean => first(self, isSubmit) !== undefined
 
 const done = <A>(self: Requests, request: Common<A>, exit: Exit.Exit<A, ArcpError.ArcpError>) => {
@@ -106,7 +173,28 @@ export const accept = (self: Requests, request: Submit, job: Job.Job): void => d
 
 export const cancelled = (self: Requests, request: Cancel): void => done(self, request, Exit.void)
 
+export const subscribed = (self: Requests, request: Subscribe, payload: JobMessage.Subscribed["payload"]): void =>
+  done(self, request, Exit.succeed(payload))
+
+export const listed = (self: Requests, request: List, payload: SessionMessage.Jobs["payload"]): void =>
+  done(self, request, Exit.succeed(payload))
+
 export const refuse = (self: Requests, request: Request, error: ArcpError.ArcpError): void => {
-  if (request._tag === "Submit") done(self, request, Exit.fail(error))
-  else done(self, request, Exit.fail(error))
+  self.delete(request.id)
+  fail(request, error)
+  Deferred.doneUnsafe(request.answered, Exit.void)
+}
+
+/** The caller waits no longer; the answer may still come. */
+export const fail = (request: Request, error: ArcpError.ArcpError): void => {
+  switch (request._tag) {
+    case "Submit":
+      return void Deferred.doneUnsafe(request.reply, Exit.fail(error))
+    case "Cancel":
+      return void Deferred.doneUnsafe(request.reply, Exit.fail(error))
+    case "Subscribe":
+      return void Deferred.doneUnsafe(request.reply, Exit.fail(error))
+    case "List":
+      return void Deferred.doneUnsafe(request.reply, Exit.fail(error))
+  }
 }

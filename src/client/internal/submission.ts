@@ -11,6 +11,7 @@ import * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
 import type * as Json from "../../protocol/Json.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
+import * as Requests from "./requests.ts"
 
 /** What the caller may say beside agent and input; documented where it is public. */
 export interface Options {
@@ -94,12 +95,14 @@ export const make = (
   return Result.succeed(payload)
 }
 
-/** The frame's text. A value that is no JSON, such as a cyclic one or a bigint, is the caller's mistake and not a defect. */
-export const encode = (frame: JobMessage.Submit): Result.Result<string, ArcpError.InvalidRequest> =>
+/** The frame, but for its id. A value that is no JSON, such as a cyclic one or a bigint, is the caller's mistake and not a defect. */
+export const encode = (
+  frame: Omit<JobMessage.Submit, "id">
+): Result.Result<(id: Ids.MessageId) => string, ArcpError.InvalidRequest> =>
   typeof frame.payload.input === "function" || typeof frame.payload.input === "symbol"
     ? Result.fail(invalid("input", `a ${typeof frame.payload.input} is not a JSON value`))
     : Result.try({
-        try: () => JSON.stringify(frame),
+        try: () => Requests.framed(frame),
         catch: (cause) => invalid("input", `not a JSON value: ${cause instanceof Error ? firstLine(cause) : "unknown"}`)
       })
 

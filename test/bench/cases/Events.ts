@@ -22,7 +22,7 @@ export const events = Case.make({
     { id: "bytes", name: "frame", unit: "bytes" }
   ],
   open: async (stage) => {
-    const count = stage.scale.quick ? 15_000 : 200_000
+    const count = stage.scale.quick ? 10_000 : 200_000
     const [server, client, rawServer, rawClient] = await Promise.all([
       stage.start<Server>("server", "server"),
       stage.start<Client>("client", "client"),

@@ -10,7 +10,7 @@ export const inMemory = Case.make({
   ],
   metrics: [{ id: "rate", name: "events", unit: "events/s" }],
   open: async (stage) => {
-    const count = stage.scale.quick ? 15_000 : 200_000
+    const count = stage.scale.quick ? 10_000 : 200_000
     const peer = await stage.start<Commands>("inMemory", "process")
     return [
       {

@@ -32,7 +32,7 @@ export const submits = Case.make({
     { id: "rate", name: "64 in flight", unit: "jobs/s" }
   ],
   open: async (stage) => {
-    const [count, many] = stage.scale.quick ? [200, 1000] : [2000, 10_000]
+    const [count, many] = stage.scale.quick ? [100, 600] : [2000, 10_000]
     const width = 64
     const [server, client, rawServer, rawClient] = await Promise.all([
       stage.start<Server>("server", "server"),

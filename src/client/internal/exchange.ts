@@ -1,0 +1,108 @@
+/**
+ * Asking the runtime for something, and waiting for the answer: across connections, within a bounded time.
+ */
+import { Deferred, Effect, Exit } from "effect"
+import * as ArcpError from "../../protocol/ArcpError.ts"
+import type * as SessionMessage from "../../protocol/SessionMessage.ts"
+import * as Timestamp from "../../protocol/Timestamp.ts"
+import type * as ClientError from "../ClientError.ts"
+import * as ClientSession from "./clientSession.ts"
+import * as Requests from "./requests.ts"
+
+type ClientSession = ClientSession.ClientSession
+
+const maxPings = 64
+
+const timeout = (what: string) => new ArcpError.Timeout({ message: `The runtime did not answer ${what} in time` })
+
+/**
+ * Sends a request and waits for its answer. Interrupting the wait lets the exchange go on: what is asked cannot be taken back, and its
+ * answer must not be taken for that of the next request. If the connection goes meanwhile, the next one says it again.
+ */
+export const request = <A>(
+  self: ClientSession,
+  pending: Requests.Request & { readonly reply: Deferred.Deferred<A, ArcpError.ArcpError> },
+  within: number
+): Effect.Effect<A, ArcpError.ArcpError> => {
+  const exchange = Effect.gen(function* () {
+    self.requests.set(pending.id, pending)
+    self.space.openUnsafe()
+    yield* self.send(pending.encode(pending.id))
+    const answered = Effect.timeoutOption(Deferred.await(pending.answered), within)
+    if ((yield* answered)._tag === "Some") return
+    Requests.fail(pending, timeout(Requests.type(pending)))
+    // Where nothing but the order tells whose an answer is, a late one gets the same time again before others may ask.
+    if (!self.declared) yield* answered
+  }).pipe(
+    Effect.ensuring(
+      Effect.suspend(() => {
+        self.requests.delete(pending.id)
+        if (!Requests.hasSubmit(self.requests)) ClientSession.releaseHeld(self)
+        return self.permits.release(1)
+      })
+    )
+  )
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.andThen(
+      restore(self.permits.take(1)),
+      Effect.suspend(() =>
+        self.lost === undefined
+          ? Effect.andThen(
+              Effect.forkIn(exchange, self.scope, { startImmediately: true }),
+              restore(Deferred.await(pending.reply))
+            )
+          : Effect.andThen(self.permits.release(1), Effect.fail(self.lost))
+      )
+    )
+  )
+}
+
+const pingFrame = (self: ClientSession, id: SessionMessage.Ping["id"], nonce: string) =>
+  JSON.stringify({
+    ...ClientSession.head(self, id),
+    type: "session.ping",
+    payload: { nonce, sent_at: Timestamp.format(self.clock.currentTimeMillisUnsafe()) }
+  } satisfies SessionMessage.Ping)
+
+/** A ping whose answer nobody waits for: it is our own sign of life. */
+export const signOfLife = (self: ClientSession): Effect.Effect<string> =>
+  Effect.map(self.nextId, (id) => pingFrame(self, id, id))
+
+/** Asks for a sign of life. */
+export const ping = (
+  self: ClientSession,
+  within: number
+): Effect.Effect<void, ArcpError.Timeout | ArcpError.InvalidRequest | ClientError.SessionLost> =>
+  Effect.gen(function* () {
+    if (self.lost !== undefined) return yield* Effect.fail(self.lost)
+    if (self.pings.size >= maxPings) {
+      return yield* new ArcpError.InvalidRequest({ message: `${maxPings} pings are under way already` })
+    }
+    const pong = Deferred.makeUnsafe<void, ClientError.SessionLost>()
+    const id = yield* self.nextId
+    self.pings.set(id, pong)
+    self.space.openUnsafe()
+    return yield* Effect.andThen(self.send(pingFrame(self, id, id)), Deferred.await(pong)).pipe(
+      Effect.timeoutOrElse({ duration: within, orElse: () => Effect.fail(timeout("session.ping")) }),
+      Effect.ensuring(Effect.sync(() => self.pings.delete(id)))
+    )
+  })
+
+/**
+ * Says again what waits for an answer, now that the session goes on over another connection: a lost answer and a lost question look alike.
+ * The key of a submit makes sure that it runs once (§7.2).
+ */
+export const repeat = Effect.fnUntraced(function* (
+  self: ClientSession,
+  requests: ReadonlyArray<Requests.Request>,
+  send: (frame: string) => Effect.Effect<unknown>
+) {
+  for (const waiting of requests) {
+    const id = yield* self.nextId
+    // The replay may have answered it.
+    if (!self.requests.has(waiting.id)) continue
+    Requests.rename(self.requests, waiting, id)
+    yield* send(waiting.encode(id))
+  }
+  for (const nonce of [...self.pings.keys()]) yield* send(pingFrame(self, yield* self.nextId, nonce))
+})
