@@ -21,7 +21,7 @@ export interface JobRecord {
   readonly agent: string
   readonly input: Json.Json
   readonly principal: string
-  /** The session that submitted it, which alone may cancel it (§7.4). */
+  /** The session that submitted it. It may cancel it (§7.4), as may one that repeats the submission under its key (§7.2). */
   readonly session: Ids.SessionId
   readonly traceId: Ids.TraceId
   readonly parent: Ids.JobId | undefined
@@ -61,6 +61,8 @@ export type Final = "success" | "error" | "cancelled" | "timed_out"
  */
 export interface Claim {
   readonly principal: string
+  /** The session that submits. */
+  readonly session: Ids.SessionId
   readonly key: string
   /** The canonical text of the parameters: two submits mean the same if it is the same. */
   readonly parameters: string

@@ -42,6 +42,8 @@ export interface Stored {
   readonly status: Job.Status
   /** Why it is to be cancelled, once that was asked for. */
   readonly cancel: Option.Option<string>
+  /** Sessions that repeated the submission under its key, the latest of them: each is a submitter too. */
+  readonly submitters: ReadonlySet<Ids.SessionId>
 }
 
 /**
@@ -69,7 +71,7 @@ export interface Query {
 export class JobStore extends Context.Service<JobStore, {
   /** Stores the record and binds the key to it, if there is one and it is free. */
   readonly accept: (record: Job.JobRecord, claim: Option.Option<Job.Claim>) => Effect.Effect<Acceptance>
-  /** The job that a key stands for already; looked up before anything costly is done for a submit. */
+  /** The job that a key stands for already, of which the session becomes a submitter; looked up before anything costly is done for a submit. */
   readonly claimed: (claim: Job.Claim) => Effect.Effect<Option.Option<Exclude<Acceptance, { readonly _tag: "Accepted" }>>>
   readonly get: (job: Ids.JobId) => Effect.Effect<Option.Option<Stored>>
   /** Jobs of a principal, oldest first, after a place in that order (§6.6). */
@@ -90,7 +92,11 @@ interface Row {
   readonly record: Job.JobRecord
   status: Job.Status
   cancel: Option.Option<string>
+  readonly submitters: Set<Ids.SessionId>
 }
+
+/** Sessions beside the first that one job remembers as its submitters. */
+const maxSubmitters = 16
 
 const compare = (a: Row, b: Row) => a.record.createdAt - b.record.createdAt || (a.record.id < b.record.id ? -1 : 1)
 
@@ -139,11 +145,18 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
 
     const keyOf = (claim: Job.Claim) => JSON.stringify([claim.principal, claim.key])
 
-    const claimed = (claim: Job.Claim) => {
+    const claimed = (claim: Job.Claim): Option.Option<Exclude<Acceptance, { readonly _tag: "Accepted" }>> => {
       const bound = claims.get(keyOf(claim))
       if (bound === undefined) return Option.none()
-      const _tag = bound.parameters === claim.parameters ? "Known" as const : "Conflict" as const
-      return Option.some({ _tag, record: bound.record })
+      const { parameters, record } = bound
+      if (parameters !== claim.parameters) return Option.some({ _tag: "Conflict", record })
+      const row = rows.get(record.id)
+      if (row !== undefined && claim.session !== record.session) {
+        row.submitters.delete(claim.session)
+        row.submitters.add(claim.session)
+        if (row.submitters.size > maxSubmitters) row.submitters.delete(row.submitters.values().next().value!)
+      }
+      return Option.some({ _tag: "Known", record })
     }
 
     return JobStore.of({
@@ -155,7 +168,7 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
             if (Option.isSome(bound)) return bound.value
             claims.set(keyOf(claim.value), { parameters: claim.value.parameters, record, at: record.createdAt })
           }
-          const row: Row = { record, status: "pending", cancel: Option.none() }
+          const row: Row = { record, status: "pending", cancel: Option.none(), submitters: new Set() }
           rows.set(record.id, row)
           const order = byPrincipal.get(record.principal)
           if (order === undefined) byPrincipal.set(record.principal, [row])

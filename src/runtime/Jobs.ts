@@ -144,11 +144,11 @@ export const layer: Layer.Layer<
         )
     }
 
-    const claimOf = ({ principal, request }: Submission): Option.Option<Job.Claim> => {
+    const claimOf = ({ principal, request, session }: Submission): Option.Option<Job.Claim> => {
       const { idempotency_key: key, ...parameters } = request
       return key === undefined
         ? Option.none()
-        : Option.some({ principal: principal.id, key, parameters: Job.canonical(parameters) })
+        : Option.some({ principal: principal.id, session, key, parameters: Job.canonical(parameters) })
     }
 
     const settle = Effect.fnUntraced(function*(
@@ -258,8 +258,8 @@ export const layer: Layer.Layer<
     })
 
     const cancel: Jobs["Service"]["cancel"] = Effect.fn("Jobs.cancel")(function*({ job, principal, reason, session }, taken) {
-      const { record } = yield* visible(principal, job)
-      if (record.session !== session) {
+      const { record, submitters } = yield* visible(principal, job)
+      if (record.session !== session && !submitters.has(session)) {
         return yield* new ArcpError.PermissionDenied({
           message: "Only the session that submitted a job can cancel it",
           details: { job_id: job }

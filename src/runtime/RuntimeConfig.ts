@@ -56,6 +56,8 @@ export interface RuntimeConfig {
   readonly maxJournalPerJob: number
   /** Characters of history that all jobs together keep. */
   readonly maxJournal: number
+  /** Requests of one connection that may wait for the one before before the runtime stops reading from it. */
+  readonly maxPendingRequests: number
   /** Characters of answers that may wait for one connection before the runtime stops reading from it. */
   readonly maxPendingReplies: number
   /** Characters that go out in one write. */
@@ -104,6 +106,7 @@ export const defaults: RuntimeConfig = {
   lagWarning: 1000,
   maxJournalPerJob: 16 * 1024 * 1024,
   maxJournal: 256 * 1024 * 1024,
+  maxPendingRequests: 64,
   maxPendingReplies: 1024 * 1024,
   maxBatch: 256 * 1024,
   maxStamps: 65_536,

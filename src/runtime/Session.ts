@@ -116,9 +116,13 @@ export const make: (agreement: Agreement) => Effect.Effect<
   const dispatcher = yield* Dispatcher.make(agreement, outbox)
   let current: { readonly stop: Deferred.Deferred<Dismissal>; readonly done: Deferred.Deferred<void> } | undefined
 
+  /** What is about the connection and not about jobs: it neither waits nor is it ever a repeat. */
+  const isSign = ({ type }: Message.FromClient): boolean =>
+    type === "session.ping" || type === "session.pong" || type === "session.ack"
+
   /** Whether a frame of this id came before: a peer whose transport repeats frames must not run a job twice. */
   const isRepeated = (seen: Set<string>, message: Message.FromClient): boolean => {
-    if (message.type === "session.ping" || message.type === "session.pong" || message.type === "session.ack") return false
+    if (isSign(message)) return false
     if (seen.has(message.id)) return true
     seen.add(message.id)
     if (seen.size > config.maxSeenIds) seen.delete(seen.values().next().value!)
@@ -129,6 +133,24 @@ export const make: (agreement: Agreement) => Effect.Effect<
     connection: Connection.Connection<Message.FromClient>,
     epoch: number
   ): Effect.fn.Return<Outcome, Connection.ConnectionError> {
+    /** The request that came last, and how many are not done. */
+    let latest: Fiber.Fiber<void> | undefined
+    let waiting = 0
+    const passed = () => latest === undefined || waiting === 0 ? Effect.void : Effect.asVoid(Fiber.await(latest))
+
+    /**
+     * Requests are done in their order, but apart from the reader: a decision that takes long - that of a policy, of a vault - must not be
+     * taken for the silence of the client, nor leave its pings without answer.
+     */
+    const request = Effect.fnUntraced(function*(message: Message.FromClient) {
+      askedAt = yield* Clock.currentTimeMillis
+      if (waiting >= config.maxPendingRequests) yield* passed()
+      const turn = Effect.ensuring(Effect.andThen(passed(), dispatcher.dispatch(message)), Effect.sync(() => waiting--))
+      waiting++
+      // What can be done at once is done before the next frame is looked at.
+      latest = yield* Effect.forkChild(turn, { startImmediately: true })
+    })
+
     const seen = new Set<string>()
     let malformed = 0
     for (let first = true;; first = false) {
@@ -152,9 +174,12 @@ export const make: (agreement: Agreement) => Effect.Effect<
             })
           )
         } else if (message.type === "session.close" || message.type === "session.bye") {
+          yield* passed()
           return { _tag: "Said", message }
-        } else {
+        } else if (isSign(message)) {
           yield* dispatcher.dispatch(message)
+        } else {
+          yield* request(message)
         }
       }
     }
@@ -212,6 +237,21 @@ export const make: (agreement: Agreement) => Effect.Effect<
     }
   })
 
+  /** When the client last asked for something. */
+  let askedAt = 0
+
+  /** Done when nothing was asked and no job was delivered for as long as may be; at the latest after twice as long. */
+  const untilIdle = Effect.gen(function*() {
+    const limit = Duration.toMillis(config.idleTimeout)
+    askedAt = yield* Clock.currentTimeMillis
+    for (let wasBusy = outbox.isBusy();; wasBusy = outbox.isBusy()) {
+      yield* Effect.sleep(askedAt + limit - (yield* Clock.currentTimeMillis))
+      const now = yield* Clock.currentTimeMillis
+      if (wasBusy || outbox.isBusy()) askedAt = now
+      if (now - askedAt >= limit) return
+    }
+  })
+
   const hold = Effect.fnUntraced(
     function*(
       connection: Connection.Connection<Message.FromClient>,
@@ -225,6 +265,7 @@ export const make: (agreement: Agreement) => Effect.Effect<
       const lost = features.has("heartbeat")
         ? Heartbeat.untilLost(line, { interval: config.heartbeatInterval, ping: dispatcher.ping, role: "runtime" })
         : Effect.never
+      const idle = Duration.isFinite(config.idleTimeout) ? untilIdle : Effect.never
       const expired = expiresAt === undefined ? Effect.never : Effect.flatMap(Clock.currentTimeMillis, (now) =>
         Effect.sleep(Math.max(0, expiresAt - now)))
       const outcome = yield* Effect.raceAllFirst([
@@ -232,6 +273,7 @@ export const make: (agreement: Agreement) => Effect.Effect<
         Fiber.join(writer),
         Effect.map(Deferred.await(stop), (reason): Outcome => ({ _tag: "Dismissed", reason })),
         Effect.as(lost, { _tag: "Lost" } as Outcome),
+        Effect.as(idle, { _tag: "Dismissed", reason: "idle" } as Outcome),
         Effect.as(expired, { _tag: "Expired" } as Outcome)
       ])
       if (outcome._tag === "Dismissed" && outcome.reason === "superseded") yield* Fiber.interrupt(writer)

@@ -59,6 +59,8 @@ export interface SessionOutbox {
   /** Ends the delivery of a job that this session only observes. */
   readonly unfollow: (job: Ids.JobId) => Effect.Effect<void>
   readonly isFollowing: (job: Ids.JobId) => boolean
+  /** Whether there is a job of which more is to come. */
+  readonly isBusy: () => boolean
   /** Goes back to after an offset in a job that is followed: from there all comes again, under new numbers. */
   readonly rewind: (job: Ids.JobId, after: number) => Effect.Effect<void>
   /** Takes an acknowledgement (§6.5). */
@@ -96,11 +98,14 @@ interface Batch {
   readonly stamps: Array<StampLog.Stamp>
   readonly pages: Array<Taken>
   characters: number
-  /** How many of the frames that waited for a number have one. */
-  owns: number
+  /** How many of the frames that stand in no journal are in it. */
+  answers: number
   /** The last number given. */
   seq: number
 }
+
+/** A frame that stands in no journal: the text of one without a number, or what is to have one. */
+type Answer = string | { readonly type: string; readonly tail: string }
 
 /** A page that was read for a batch. */
 interface Taken extends Readonly<Sent> {
@@ -120,7 +125,7 @@ interface Sent {
 interface Source {
   readonly job: Ids.JobId
   readonly traceId: Ids.TraceId
-  readonly paces: boolean
+  paces: boolean
   readonly scope: Scope.Closeable
   /** The offset of the last entry that was stamped or passed over. */
   cursor: number
@@ -161,8 +166,8 @@ export const make: (session: {
   const room = yield* Latch.make(true)
   const sources = new Map<Ids.JobId, Source>()
   const marked = new Set<Source>()
-  const replies: Array<string> = []
-  const owns: Array<{ readonly type: string; readonly tail: string }> = []
+  /** In the order in which they were queued. */
+  const answers: Array<Answer> = []
   /** Called when the write that takes what is queued now is done. */
   const afterWrite: Array<() => void> = []
   /** Characters of answers that wait. */
@@ -179,17 +184,21 @@ export const make: (session: {
 
   const frame = (type: string, seq: number, tail: string) => head(type, messageId(seq), seq) + tail
 
-  const queue = (characters: number, put: () => void): Effect.Effect<void> =>
+  const queue = (answer: Answer): Effect.Effect<void> =>
     Effect.suspend(() => {
       if (waiting > config.maxPendingReplies) {
         room.closeUnsafe()
-        return Effect.andThen(room.await, queue(characters, put))
+        return Effect.andThen(room.await, queue(answer))
       }
-      put()
-      waiting += characters
-      work.openUnsafe()
+      put(answer)
       return Effect.void
     })
+
+  const put = (answer: Answer) => {
+    answers.push(answer)
+    waiting += widthOf(answer)
+    work.openUnsafe()
+  }
 
   const mark = (source: Source) => {
     marked.add(source)
@@ -216,11 +225,16 @@ export const make: (session: {
   const isBlocked = (source: Source) =>
     declared && (source.unreadCharacters >= config.pacingWindow || unread >= config.sessionWindow)
 
-  const takeReplies = (batch: Batch) => {
-    for (const text of replies.splice(0)) batch.frames.push(text)
-    for (const { tail, type } of owns) takeOwn(batch, type, tail)
-    batch.owns = owns.length
-    waiting = 0
+  const takeAnswers = (batch: Batch) => {
+    for (const answer of answers) {
+      if (typeof answer === "string") batch.frames.push(answer)
+      else takeOwn(batch, answer.type, answer.tail)
+    }
+    batch.answers = answers.length
+  }
+
+  const removeAnswers = (count: number) => {
+    for (const answer of answers.splice(0, count)) waiting -= widthOf(answer)
     room.openUnsafe()
   }
 
@@ -267,8 +281,8 @@ export const make: (session: {
     }`
 
   const collect = Effect.fnUntraced(function*() {
-    const batch: Batch = { frames: [], stamps: [], pages: [], characters: 0, owns: 0, seq: last }
-    takeReplies(batch)
+    const batch: Batch = { frames: [], stamps: [], pages: [], characters: 0, answers: 0, seq: last }
+    takeAnswers(batch)
     for (const source of [...marked]) {
       if (batch.characters >= config.maxBatch) break
       // Unmarked before it is read, so that what is appended meanwhile marks it again, at the end of the round.
@@ -307,7 +321,7 @@ export const make: (session: {
         Arr.isArrayNonEmpty(batch.stamps) ? store.stamp(id, epoch, batch.stamps) : Effect.void,
         Effect.sync(() => {
           last = batch.seq
-          owns.splice(0, batch.owns)
+          removeAnswers(batch.answers)
           for (const page of batch.pages) {
             // A source that was sent back meanwhile stays where it was sent.
             if (page.source.cursor === page.cursor) page.source.cursor = page.lastOffset
@@ -357,7 +371,7 @@ export const make: (session: {
       Effect.sync(() => {
         const message = `consumer lag ${lag} events`
         // Never waits to say that there is too much to wait for.
-        owns.push({ type: "job.event", tail: status(source, now, { phase: "back_pressure", message }) })
+        put({ type: "job.event", tail: status(source, now, { phase: "back_pressure", message }) })
       }))
   })
 
@@ -416,10 +430,10 @@ export const make: (session: {
 
   const attach = Effect.suspend(() => {
     attached = true
-    // Answers belong to the connection that asked.
-    replies.length = 0
-    waiting = 0
-    room.openUnsafe()
+    // Answers belong to the connection that asked; what is to have a number belongs to the session.
+    const kept = answers.filter((answer) => typeof answer !== "string")
+    removeAnswers(answers.length)
+    for (const answer of kept) put(answer)
     markAll()
     return pace
   })
@@ -473,14 +487,16 @@ export const make: (session: {
       afterWrite.push(() => resume(Effect.void))
       work.openUnsafe()
     }),
-    reply: (message) => {
-      const text = Codec.encode(message)
-      return queue(text.length, () => replies.push(text))
-    },
-    own: (type, tail) => queue(tail.length, () => owns.push({ type, tail })),
+    reply: (message) => queue(Codec.encode(message)),
+    own: (type, tail) => queue({ type, tail }),
     isFollowing: (job) => sources.has(job),
+    isBusy: () => sources.size > 0,
     follow: Effect.fnUntraced(function*({ after, job, paces, traceId }) {
-      if (sources.has(job)) return
+      const followed = sources.get(job)
+      if (followed !== undefined) {
+        followed.paces ||= paces
+        return
+      }
       const source: Source = {
         job,
         traceId,
@@ -521,13 +537,15 @@ export const make: (session: {
             // Whoever opened the latch runs on first: what it still has to say goes out in the same write.
             yield* Effect.yieldNow
             yield* turn(connection, epoch)
-            if (marked.size > 0 || replies.length > 0 || owns.length > 0) work.openUnsafe()
+            if (marked.size > 0 || answers.length > 0) work.openUnsafe()
           }
         })
         return yield* declared ? Effect.raceFirst(deliver, watchdog) : deliver
       }).pipe(Effect.ensuring(detach))
   }
 })
+
+const widthOf = (answer: Answer) => (typeof answer === "string" ? answer : answer.tail).length
 
 /** Clients of one family read an inline result from `output`; for all others an entry leaves as it stands. */
 const projected = (entry: JobJournal.Entry, profile: Dialect.Profile): string => {

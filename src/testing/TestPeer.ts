@@ -142,7 +142,7 @@ export interface TestPeer {
  * @since 0.1.0
  */
 export interface Options {
-  /** How long a frame may take, in real time. Default 5 seconds. */
+  /** How long a frame may take to come, or to be taken, in real time. Default 5 seconds. */
   readonly patience?: Duration.Input
 }
 
@@ -243,7 +243,13 @@ export const make = (line: Connection.Frames, options: Options = {}): TestPeer =
   const write = (text: string) =>
     Effect.suspend(() => {
       record.push({ direction: "sent", text })
-      return Effect.catch(line.send([text]), (error) => fail(`Cannot send: ${endOf(error)}`))
+      return Effect.timeoutOrElse(line.send([text]), {
+        duration: patience,
+        orElse: () => fail(`Cannot send: the line has been full for ${Duration.format(patience)}`)
+      }).pipe(
+        Effect.provideService(Clock.Clock, realClock),
+        Effect.catchTag("ConnectionError", (error) => fail(`Cannot send: ${endOf(error)}`))
+      )
     })
 
   const send = ((frame: string | Draft) => {

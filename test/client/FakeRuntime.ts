@@ -38,6 +38,10 @@ export interface FakeRuntime {
   readonly close: (code?: number) => Effect.Effect<void>
   /** The end of the line, which must be the next thing that comes. */
   readonly closed: Effect.Effect<Connection.ConnectionError>
+  /** How many lines were dialled. What is said goes over the last. */
+  readonly dials: () => number
+  /** Whether dialling fails from now on. */
+  readonly refuse: (refuse: boolean) => void
   /** Hears the hello and welcomes the client. */
   readonly welcome: (payload?: { readonly [member: string]: unknown }) => Effect.Effect<Frame>
 }
@@ -46,21 +50,35 @@ export const sessionId = "sess_1"
 
 export const make = (options?: MemoryTransport.Options): Effect.Effect<FakeRuntime, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const [near, far] = yield* MemoryTransport.pair(options)
+    const scope = yield* Effect.scope
     const heard: Array<Frame> = []
-    const inbox = yield* Queue.bounded<Frame, Connection.ConnectionError>(4096)
-    const listen = Effect.gen(function* () {
-      while (true) {
-        const texts = yield* far.pull
-        for (const text of texts) yield* Queue.offer(inbox, JSON.parse(text) as Frame)
-      }
+    const inbox = yield* Queue.bounded<Frame | Connection.ConnectionError>(4096)
+    let far: Connection.Frames = (yield* MemoryTransport.pair(options))[1]
+    let dials = 0
+    let refused = false
+    const isFrame = (item: Frame | Connection.ConnectionError): item is Frame => "type" in item
+
+    const dial = Effect.gen(function* () {
+      dials++
+      if (refused) return yield* new Connection.ConnectionError({ reason: "open", message: "nobody there" })
+      const [near, other] = yield* MemoryTransport.pair(options)
+      far = other
+      const listen = Effect.gen(function* () {
+        while (true) {
+          for (const text of yield* other.pull) yield* Queue.offer(inbox, JSON.parse(text) as Frame)
+        }
+      })
+      yield* Effect.forkIn(
+        Effect.catch(listen, (error) => Queue.offer(inbox, error)),
+        scope
+      )
+      return yield* Effect.acquireRelease(Effect.succeed(near), (line) => line.close(Connection.close.normal))
     })
-    yield* Effect.forkScoped(Effect.catch(listen, (error) => Queue.fail(inbox, error)))
     let count = 0
 
     const sayRaw = (...texts: ReadonlyArray<string>) => {
       const [first, ...rest] = texts
-      return first === undefined ? Effect.void : Effect.orDie(far.send([first, ...rest]))
+      return first === undefined ? Effect.void : Effect.orDie(Effect.suspend(() => far.send([first, ...rest])))
     }
     const say: FakeRuntime["say"] = (...frames) =>
       sayRaw(
@@ -68,28 +86,35 @@ export const make = (options?: MemoryTransport.Options): Effect.Effect<FakeRunti
           JSON.stringify({ arcp: "1.1", id: `rt_${++count}`, session_id: sessionId, payload: {}, ...frame })
         )
       )
-    const hear = (type: string) =>
-      Effect.map(Effect.orDie(Queue.take(inbox)), (frame) => {
-        heard.push(frame)
-        assert.strictEqual(frame.type, type, JSON.stringify(frame))
-        return frame
+    /** Acknowledgements come when they come: only who asks for them hears them. */
+    const hear = (type: string): Effect.Effect<Frame> =>
+      Effect.flatMap(Queue.take(inbox), (item) => {
+        if (!isFrame(item)) return hear(type)
+        heard.push(item)
+        if (item.type === "session.ack" && type !== "session.ack") return hear(type)
+        assert.strictEqual(item.type, type, JSON.stringify(item))
+        return Effect.succeed(item)
       })
 
     return {
-      dialer: Dialer.layer(Effect.acquireRelease(Effect.succeed(near), (line) => line.close(Connection.close.normal))),
+      dialer: Dialer.layer(dial),
+      dials: () => dials,
+      refuse: (refuse) => {
+        refused = refuse
+      },
       heard,
       hear,
-      unheard: Effect.map(Queue.clear(inbox).pipe(Effect.orDie), (frames) => {
+      unheard: Effect.map(Queue.clear(inbox), (items) => {
+        const frames = items.filter(isFrame)
         heard.push(...frames)
-        return frames
+        return frames.filter(({ type }) => type !== "session.ack")
       }),
       say,
       sayRaw,
-      close: (code = 1006) => far.close({ code, reason: "gone" }),
-      closed: Effect.match(Queue.take(inbox), {
-        onSuccess: (frame) => assert.fail(`not the end but ${JSON.stringify(frame)}`),
-        onFailure: (error) => error
-      }),
+      close: (code = 1006) => Effect.suspend(() => far.close({ code, reason: "gone" })),
+      closed: Effect.map(Queue.take(inbox), (item) =>
+        isFrame(item) ? assert.fail(`not the end but ${JSON.stringify(item)}`) : item
+      ),
       welcome: (payload) =>
         Effect.tap(hear("session.hello"), () =>
           say({

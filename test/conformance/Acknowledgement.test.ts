@@ -35,7 +35,10 @@ const ack = (peer: TestPeer.TestPeer, last_processed_seq: number, jobs?: Json.Js
 const lines = (count: number) => upTo(count).map((line) => `${line}`.padEnd(100, "."))
 
 const allSaid = (stage: Stage, actor: string, count: number) =>
-  eventually(Effect.sync(() => stage.said(actor)), (said) => said === count)
+  eventually(
+    Effect.sync(() => stage.said(actor)),
+    (said) => said === count
+  )
 
 /** Reads to the end of a job, and acknowledges whatever has come when nothing more comes. */
 const readPaced = Effect.fnUntraced(function* (peer: TestPeer.TestPeer, before: ReadonlyArray<TestPeer.Frame> = []) {
@@ -74,7 +77,10 @@ describe("Acknowledgement", () => {
             const rest = yield* readPaced(peer, second)
             const all = [...first, ...second, ...rest]
             assert.deepStrictEqual(seqs(all), upTo(102, 2))
-            assert.deepStrictEqual(all.flatMap((frame) => lineOf(frame) ?? []), lines(100))
+            assert.deepStrictEqual(
+              all.flatMap((frame) => lineOf(frame) ?? []),
+              lines(100)
+            )
           }),
         windows
       )
@@ -258,7 +264,12 @@ describe("Acknowledgement", () => {
           Effect.gen(function* () {
             const peer = yield* join(declared)
             const job = yield* enter(peer, "a")
-            yield* ack(peer, Number.MAX_SAFE_INTEGER, { [job]: 1_000_000, job_unknown: 5, __proto__: 7, constructor: 3 })
+            yield* ack(peer, Number.MAX_SAFE_INTEGER, {
+              [job]: 1_000_000,
+              job_unknown: 5,
+              __proto__: 7,
+              constructor: 3
+            })
             yield* ack(peer, 0)
             yield* stage.say("a", ...lines(60))
             yield* stage.exit("a")
@@ -312,42 +323,45 @@ describe("Acknowledgement", () => {
     )
   )
 
-  verifies("C-036", "a peer that lags is told once, under a number, of a job that it has, and again after it caught up", () =>
-    onStage(
-      (stage) =>
-        Effect.gen(function* () {
-          const peer = yield* TestPeer.connect
-          const ticket = ticketOf(yield* peer.hello({ features: ["ack"] }))
-          const job = yield* enter(peer, "a")
-          const pressure = (frame: TestPeer.Frame) =>
-            (frame.payload["body"] as { readonly phase?: string }).phase === "back_pressure"
-          yield* stage.say("a", ...lines(40))
-          const first = yield* take(peer, 41)
-          const [told, ...again] = first.filter(pressure)
-          assert.deepStrictEqual(again, [])
-          assert.deepInclude(told, { type: "job.event", job_id: job })
-          assert.strictEqual(told!.payload["kind"], "status")
-          assert.match((told!.payload["body"] as { readonly message: string }).message, /^consumer lag \d+ events$/)
-          assert.deepStrictEqual(seqs(first), upTo(42, 2))
+  verifies(
+    "C-036",
+    "a peer that lags is told once, under a number, of a job that it has, and again after it caught up",
+    () =>
+      onStage(
+        (stage) =>
+          Effect.gen(function* () {
+            const peer = yield* TestPeer.connect
+            const ticket = ticketOf(yield* peer.hello({ features: ["ack"] }))
+            const job = yield* enter(peer, "a")
+            const pressure = (frame: TestPeer.Frame) =>
+              (frame.payload["body"] as { readonly phase?: string }).phase === "back_pressure"
+            yield* stage.say("a", ...lines(40))
+            const first = yield* take(peer, 41)
+            const [told, ...again] = first.filter(pressure)
+            assert.deepStrictEqual(again, [])
+            assert.deepInclude(told, { type: "job.event", job_id: job })
+            assert.strictEqual(told!.payload["kind"], "status")
+            assert.match((told!.payload["body"] as { readonly message: string }).message, /^consumer lag \d+ events$/)
+            assert.deepStrictEqual(seqs(first), upTo(42, 2))
 
-          // Not yet: it must have caught up by half.
-          yield* ack(peer, 42 - 8)
-          yield* answers(peer)
-          yield* stage.say("a", ...lines(5))
-          assert.isFalse((yield* take(peer, 5)).some(pressure))
-          yield* ack(peer, 47)
-          yield* answers(peer)
-          yield* stage.say("a", ...lines(20))
-          assert.lengthOf((yield* take(peer, 21)).filter(pressure), 1)
+            // Not yet: it must have caught up by half.
+            yield* ack(peer, 42 - 8)
+            yield* answers(peer)
+            yield* stage.say("a", ...lines(5))
+            assert.isFalse((yield* take(peer, 5)).some(pressure))
+            yield* ack(peer, 47)
+            yield* answers(peer)
+            yield* stage.say("a", ...lines(20))
+            assert.lengthOf((yield* take(peer, 21)).filter(pressure), 1)
 
-          yield* peer.close()
-          const back = yield* rejoin(ticket, { last: 0 })
-          const replayed = yield* take(back.peer, 68)
-          assert.deepStrictEqual(seqs(replayed), upTo(68))
-          assert.deepStrictEqual(replayed.find(pressure), told)
-        }),
-      configured({ lagWarning: 10 })
-    )
+            yield* peer.close()
+            const back = yield* rejoin(ticket, { last: 0 })
+            const replayed = yield* take(back.peer, 68)
+            assert.deepStrictEqual(seqs(replayed), upTo(68))
+            assert.deepStrictEqual(replayed.find(pressure), told)
+          }),
+        configured({ lagWarning: 10 })
+      )
   )
 
   it.effect("a peer that does not acknowledge by agreement is not told that it lags", () =>
@@ -365,29 +379,32 @@ describe("Acknowledgement", () => {
     )
   )
 
-  verifies(["C-034", "C-035"], "what is not acknowledged is kept however long it takes, and all is kept below the bound", () =>
-    onStage(
-      (stage) =>
-        Effect.gen(function* () {
-          const peer = yield* TestPeer.connect
-          const ticket = ticketOf(yield* peer.hello({ features: ["ack"] }))
-          yield* enter(peer, "a")
-          yield* stage.say("a", ...lines(10))
-          const first = yield* take(peer, 10)
-          yield* ack(peer, 4)
-          yield* TestClock.adjust("5 hours")
-          yield* peer.close()
-          yield* settled
-          const back = yield* rejoin(ticket, { last: 1 })
-          assert.deepStrictEqual(yield* take(back.peer, 10), first)
-          // Beyond the bound of its job the oldest goes.
-          yield* stage.say("a", ...lines(30))
-          yield* take(back.peer, 30)
-          yield* back.peer.close()
-          assertRefused(yield* turnedAway(back.ticket, { last: 1 }), "RESUME_WINDOW_EXPIRED")
-        }),
-      configured({ maxJournalPerJob: 8000 })
-    )
+  verifies(
+    ["C-034", "C-035"],
+    "what is not acknowledged is kept however long it takes, and all is kept below the bound",
+    () =>
+      onStage(
+        (stage) =>
+          Effect.gen(function* () {
+            const peer = yield* TestPeer.connect
+            const ticket = ticketOf(yield* peer.hello({ features: ["ack"] }))
+            yield* enter(peer, "a")
+            yield* stage.say("a", ...lines(10))
+            const first = yield* take(peer, 10)
+            yield* ack(peer, 4)
+            yield* TestClock.adjust("5 hours")
+            yield* peer.close()
+            yield* settled
+            const back = yield* rejoin(ticket, { last: 1 })
+            assert.deepStrictEqual(yield* take(back.peer, 10), first)
+            // Beyond the bound of its job the oldest goes.
+            yield* stage.say("a", ...lines(30))
+            yield* take(back.peer, 30)
+            yield* back.peer.close()
+            assertRefused(yield* turnedAway(back.ticket, { last: 1 }), "RESUME_WINDOW_EXPIRED")
+          }),
+        configured({ maxJournalPerJob: 8000, pacingWindow: 2000 })
+      )
   )
 
   it.effect("a session has no end of events", () =>

@@ -1,16 +1,18 @@
 /** How a raw peer talks to a runtime in the tests of this folder. */
 import { assert } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, type Layer } from "effect"
 import type * as AgentRegistry from "../../src/runtime/AgentRegistry.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 
-type Options<A = never> = ArcpTest.RuntimeOptions<never, AgentRegistry.AgentRegistry, A>
+type Options = ArcpTest.RuntimeOptions<never, AgentRegistry.AgentRegistry>
 
 /** Provides a runtime that serves these agents. */
-export const withAgents = <A>(agents: Options<A>["agents"], options: Omit<Options, "agents"> = {}) =>
-  Effect.provide(ArcpTest.layerRuntime({ ...options, agents }))
+export const withAgents = <A = never>(
+  agents: Layer.Layer<A, never, AgentRegistry.AgentRegistry>,
+  options: Omit<Options, "agents"> = {}
+) => Effect.provide(ArcpTest.layerRuntime({ ...options, agents }))
 
 /** Provides a runtime, with the ready agents if no others are named. */
 export const withRuntime = ({ agents = TestAgent.layer, ...options }: Partial<Options> = {}) =>
@@ -29,7 +31,12 @@ interface SubmitOptions {
 }
 
 /** Sends a submit without waiting for what comes of it. */
-export const sendSubmit = (peer: TestPeer.TestPeer, agent: string, input: TestPeer.Draft[string], more?: SubmitOptions) =>
+export const sendSubmit = (
+  peer: TestPeer.TestPeer,
+  agent: string,
+  input: TestPeer.Draft[string],
+  more?: SubmitOptions
+) =>
   peer.send({
     type: "job.submit",
     trace_id: more?.trace_id,
@@ -72,12 +79,15 @@ export const run = Effect.fnUntraced(function* (
   return { accepted, ...(yield* outcome(peer, accepted.job_id)) }
 })
 
-/** Whatever came before the answer to a ping that is sent now: what was sent before it has been read by the runtime. */
+/**
+ * Whatever the runtime has to say to what was sent so far: what comes before the answer to a ping, and what is on its way then, since
+ * frames that take a number may come after those that do not.
+ */
 export const answers = Effect.fnUntraced(function* (peer: TestPeer.TestPeer) {
   const nonce = `fence ${yield* Effect.map(peer.record, (record) => record.length)}`
   yield* peer.send({ type: "session.ping", payload: { nonce } })
   const frames = yield* peer.until("session.pong", (pong) => pong.payload["ping_nonce"] === nonce)
-  return frames.slice(0, -1)
+  return [...frames.slice(0, -1), ...(yield* peer.drain)]
 })
 
 /** The one answer to what was sent last. */

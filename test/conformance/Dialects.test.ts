@@ -158,10 +158,7 @@ for (const profile of profiles) {
     it.effect("hears that nothing of the kind was agreed, or that there is no such job to watch", () =>
       Effect.gen(function* () {
         const peer = yield* join({ profile, features: [] })
-        for (const frame of [
-          { type: "job.subscribe", payload: { job_id: "job_x" } },
-          { type: "session.list_jobs" }
-        ]) {
+        for (const frame of [{ type: "job.subscribe", payload: { job_id: "job_x" } }, { type: "session.list_jobs" }]) {
           const request = yield* peer.send(frame)
           const refusal = yield* answer(peer)
           assert.strictEqual(refusal.type, profile === "java" ? "job.error" : "session.error")

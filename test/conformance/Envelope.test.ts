@@ -68,7 +68,8 @@ describe("Envelope", () => {
   verifies("C-010", "only what a job says has a place in the sequence", () =>
     Effect.gen(function* () {
       const frames = yield* everything(yield* TestPeer.connect)
-      for (const { event_seq, type } of frames) assert.strictEqual(event_seq !== undefined, sequenced.includes(type), type)
+      for (const { event_seq, type } of frames)
+        assert.strictEqual(event_seq !== undefined, sequenced.includes(type), type)
       const types = new Set(frames.map((frame) => frame.type))
       assert.includeMembers([...types], ["job.accepted", "job.cancelled", "session.pong", ...sequenced])
     }).pipe(withRuntime())
@@ -117,8 +118,12 @@ describe("Envelope", () => {
         const refusal = yield* answer(peer)
         assertRefused(refusal, "INVALID_REQUEST")
         assert.containSubset(refusal.payload["details"], { field })
-        assert.isTrue((refusal.payload["message"] as string).startsWith(`${field}: `), refusal.payload["message"] as string)
-        if (typeof frame["id"] === "string" && frame["id"] !== "") assert.strictEqual(refusal.payload["request_id"], frame["id"])
+        assert.isTrue(
+          (refusal.payload["message"] as string).startsWith(`${field}: `),
+          refusal.payload["message"] as string
+        )
+        if (typeof frame["id"] === "string" && frame["id"] !== "")
+          assert.strictEqual(refusal.payload["request_id"], frame["id"])
       }
     }).pipe(withRuntime())
   )
@@ -154,7 +159,10 @@ describe("Envelope", () => {
       }
       assert.deepStrictEqual(yield* answers(peer), [])
       const { frames } = yield* run(peer, "tck-log-emitter", 3)
-      assert.deepStrictEqual(frames.map((frame) => frame.event_seq), [1, 2, 3, 4, 5])
+      assert.deepStrictEqual(
+        frames.map((frame) => frame.event_seq),
+        [1, 2, 3, 4, 5]
+      )
     }).pipe(withRuntime())
   )
 
@@ -171,7 +179,11 @@ describe("Envelope", () => {
         { trace_id: "no trace" },
         { event_seq: 7 }
       ]) {
-        yield* peer.send({ type: "job.submit", payload: { agent: "tck-echo", input: 1, max_runtime_sec: null }, ...envelope })
+        yield* peer.send({
+          type: "job.submit",
+          payload: { agent: "tck-echo", input: 1, max_runtime_sec: null },
+          ...envelope
+        })
         yield* peer.expect("job.accepted")
         yield* peer.until("job.result")
       }

@@ -86,7 +86,9 @@ describe("Errors", () => {
     const logged: Array<string> = []
     const keep = Logger.make(({ cause, message, date, fiber }) => {
       const annotations = fiber.getRef(References.CurrentLogAnnotations)
-      logged.push([date.toISOString(), String(message), JSON.stringify([message, annotations]), String(cause)].join(" "))
+      logged.push(
+        [date.toISOString(), String(message), JSON.stringify([message, annotations]), String(cause)].join(" ")
+      )
     })
     return Effect.gen(function* () {
       const tokens: Array<string> = ["secret-right", "secret-wrong"]
@@ -98,7 +100,9 @@ describe("Errors", () => {
       tokens.push(welcome.payload["resume_token"] as string)
       yield* failWith(peer, "defect")
       yield* peer.send(TestPeer.helloOf({ token: "secret-right" }))
-      yield* peer.send(`{"type":"session.hello","payload":{"auth":{"token":"secret-right"},"resume":{"resume_token":7}}}`)
+      yield* peer.send(
+        `{"type":"session.hello","payload":{"auth":{"token":"secret-right"},"resume":{"resume_token":7}}}`
+      )
       yield* peer.until("session.error")
       yield* peer.until("session.error")
       yield* peer.close()

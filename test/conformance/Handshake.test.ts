@@ -1,11 +1,24 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Result } from "effect"
+import { Duration, Effect, Exit, Layer, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import type * as Json from "../../src/protocol/Json.ts"
 import * as Sessions from "../../src/runtime/Sessions.ts"
 import * as Dialer from "../../src/session/Dialer.ts"
+import * as ArcpTest from "../../src/testing/ArcpTest.ts"
+import * as TestAgent from "../../src/testing/TestAgent.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
-import { answer, answers, assertRefused, eventually, join, kinds, run, sendSubmit, withRuntime } from "./Conversation.ts"
+import {
+  answer,
+  answers,
+  assertRefused,
+  eventually,
+  join,
+  kinds,
+  run,
+  sendSubmit,
+  submit,
+  withRuntime
+} from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
 
 const openSessions = Sessions.Sessions.use((sessions) => sessions.size)
@@ -50,12 +63,18 @@ describe("Handshake", () => {
 
       const { frames } = yield* run(peer, "kitchen-sink@1.0.0", null)
       assert.isAbove(kinds(frames).length, 5)
-      assert.deepStrictEqual(kinds(frames).filter((kind) => kind === "progress" || kind === "result_chunk"), [])
+      assert.deepStrictEqual(
+        kinds(frames).filter((kind) => kind === "progress" || kind === "result_chunk"),
+        []
+      )
 
       for (const request of [
         { type: "session.list_jobs" },
         { type: "job.subscribe", payload: { job_id: "job_x" } },
-        { type: "job.submit", payload: { agent: "tck-echo", lease_constraints: { expires_at: "2099-01-01T00:00:00Z" } } }
+        {
+          type: "job.submit",
+          payload: { agent: "tck-echo", lease_constraints: { expires_at: "2099-01-01T00:00:00Z" } }
+        }
       ]) {
         const sent = yield* peer.send(request)
         assertRefused(yield* answer(peer), "INVALID_REQUEST", sent)
@@ -98,31 +117,34 @@ describe("Handshake", () => {
     }).pipe(withRuntime())
   )
 
-  verifies("C-012", "a token that is empty or missing, and a scheme that is not bearer, are refused in the same words", () =>
-    Effect.gen(function* () {
-      const client = { name: "test", version: "1" }
-      const auths: ReadonlyArray<Json.JsonObject | undefined> = [
-        { scheme: "bearer", token: "" },
-        { scheme: "bearer" },
-        { scheme: "none" },
-        { scheme: "anonymous", token: "secret" },
-        undefined
-      ]
-      const refusals = yield* Effect.forEach(
-        auths,
-        Effect.fnUntraced(function* (auth) {
-          const peer = yield* TestPeer.connect
-          yield* peer.send({ type: "session.hello", payload: { client, ...(auth === undefined ? {} : { auth }) } })
-          const { payload } = yield* peer.expect("session.error")
-          assert.strictEqual((yield* peer.closed).code, 1008)
-          return [payload["code"], payload["message"]]
-        })
-      )
-      assert.deepStrictEqual(
-        refusals,
-        refusals.map(() => ["UNAUTHENTICATED", "the credentials were not accepted"])
-      )
-    }).pipe(withRuntime())
+  verifies(
+    "C-012",
+    "a token that is empty or missing, and a scheme that is not bearer, are refused in the same words",
+    () =>
+      Effect.gen(function* () {
+        const client = { name: "test", version: "1" }
+        const auths: ReadonlyArray<Json.JsonObject | undefined> = [
+          { scheme: "bearer", token: "" },
+          { scheme: "bearer" },
+          { scheme: "none" },
+          { scheme: "anonymous", token: "secret" },
+          undefined
+        ]
+        const refusals = yield* Effect.forEach(
+          auths,
+          Effect.fnUntraced(function* (auth) {
+            const peer = yield* TestPeer.connect
+            yield* peer.send({ type: "session.hello", payload: { client, ...(auth === undefined ? {} : { auth }) } })
+            const { payload } = yield* peer.expect("session.error")
+            assert.strictEqual((yield* peer.closed).code, 1008)
+            return [payload["code"], payload["message"]]
+          })
+        )
+        assert.deepStrictEqual(
+          refusals,
+          refusals.map(() => ["UNAUTHENTICATED", "the credentials were not accepted"])
+        )
+      }).pipe(withRuntime())
   )
 
   it.effect("asks for no capabilities, and for none of their lists", () =>
@@ -164,7 +186,12 @@ describe("Handshake", () => {
       const resuming = yield* TestPeer.connect
       yield* resuming.send({
         type: "session.resume",
-        payload: { session_id: "sess_x", resume_token: "rt_x", last_event_seq: 0, auth: { scheme: "bearer", token: "secret" } }
+        payload: {
+          session_id: "sess_x",
+          resume_token: "rt_x",
+          last_event_seq: 0,
+          auth: { scheme: "bearer", token: "secret" }
+        }
       })
       assertRefused(yield* resuming.expect("session.error"), "RESUME_WINDOW_EXPIRED")
       assert.strictEqual((yield* resuming.closed).code, 1008)
@@ -262,16 +289,20 @@ describe("Close", () => {
     }).pipe(withRuntime())
   )
 
-  it.effect("answers a close after what was asked before it", () =>
+  it.effect("answers a close after what was asked before it, whatever form the answers have", () =>
     Effect.gen(function* () {
-      const peer = yield* join()
-      yield* peer.send({ type: "session.ping", payload: { nonce: "n" } })
-      yield* sendSubmit(peer, "nobody", 1)
-      yield* peer.send({ type: "session.close" })
-      yield* peer.expect("session.pong")
-      yield* peer.expect("session.error", (frame) => frame.payload["code"] === "AGENT_NOT_AVAILABLE")
-      yield* peer.expect("session.closed")
-      assert.strictEqual((yield* peer.closed).code, 1000)
+      for (const profile of ["standard", "ts"] as const) {
+        const peer = yield* join({ profile })
+        yield* peer.send({ type: "session.ping", payload: { nonce: "n" } })
+        yield* sendSubmit(peer, "nobody", 1)
+        yield* peer.send({ type: "session.close" })
+        const frames = yield* peer.until("session.closed")
+        assert.sameMembers(
+          frames.map((frame) => frame.payload["code"] ?? frame.type),
+          ["session.pong", "AGENT_NOT_AVAILABLE", "session.closed"]
+        )
+        assert.strictEqual((yield* peer.closed).code, 1000)
+      }
     }).pipe(withRuntime())
   )
 
@@ -293,5 +324,20 @@ describe("Close", () => {
       assert.strictEqual(yield* openSessions, 1)
       assert.deepStrictEqual(yield* answers(two), [])
     }).pipe(withRuntime({ config: { maxSessionsPerPrincipal: 1 } }))
+  )
+
+  it.effect("of the runtime itself is said to all sessions, once, and ends their lines", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const services = yield* Layer.buildWithScope(ArcpTest.layerRuntime({ agents: TestAgent.layer }), scope)
+      const [one, two] = yield* Effect.provide(Effect.all([join(), join()]), services)
+      yield* submit(one, "sleeper", 3600)
+      yield* answers(one)
+      yield* Scope.close(scope, Exit.void)
+      for (const peer of [one, two]) {
+        yield* peer.expect("session.closed", (frame) => frame.payload["reason"] === "shutting_down")
+        assert.strictEqual((yield* peer.closed).code, 1001)
+      }
+    })
   )
 })

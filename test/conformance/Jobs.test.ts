@@ -53,9 +53,14 @@ describe("Submit", () => {
       const peer = yield* join()
       const lease_request = { "fs.read": ["/workspace/**"], "x-vendor.acme.thing": ["a*"] }
       const lease_constraints = { expires_at: "1970-01-01T01:00:00Z" }
-      const { accepted, frames, terminal } = yield* run(peer, "tck-echo@1.0.0", { a: [1, null] }, {
-        payload: { lease_request, lease_constraints }
-      })
+      const { accepted, frames, terminal } = yield* run(
+        peer,
+        "tck-echo@1.0.0",
+        { a: [1, null] },
+        {
+          payload: { lease_request, lease_constraints }
+        }
+      )
       const { request_id, trace_id, ...payload } = accepted.payload
       assert.isString(request_id)
       assert.strictEqual(trace_id, accepted.trace_id)
@@ -100,8 +105,14 @@ describe("Submit", () => {
       )
       const frames = yield* Effect.forEach(Array.from({ length: 60 }), () => peer.receive)
       const accepted = frames.filter((frame) => frame.type === "job.accepted")
-      assert.deepStrictEqual(accepted.map((frame) => frame.payload["request_id"]), ids)
-      assert.deepStrictEqual(accepted.map((frame) => frame.trace_id), ids.map((_, n) => traceOf(n)))
+      assert.deepStrictEqual(
+        accepted.map((frame) => frame.payload["request_id"]),
+        ids
+      )
+      assert.deepStrictEqual(
+        accepted.map((frame) => frame.trace_id),
+        ids.map((_, n) => traceOf(n))
+      )
       for (const [n, { job_id }] of accepted.entries()) {
         const result = frames.find((frame) => frame.type === "job.result" && frame.job_id === job_id)
         assert.strictEqual(result?.payload["result"], n)
@@ -181,26 +192,29 @@ describe("Agent reference", () => {
     }).pipe(withAgents(versioned))
   )
 
-  verifies(["C-069", "C-070", "C-071"], "an unknown version, an unknown agent and what is no reference are three things", () =>
-    Effect.gen(function* () {
-      const peer = yield* join()
-      for (const [agent, code] of [
-        ["v@9.99.99", "AGENT_VERSION_NOT_AVAILABLE"],
-        ["bare@1.0.0", "AGENT_VERSION_NOT_AVAILABLE"],
-        ["nobody", "AGENT_NOT_AVAILABLE"],
-        ["nobody@1.0.0", "AGENT_NOT_AVAILABLE"],
-        ["BAD NAME", "INVALID_REQUEST"],
-        ["v@", "INVALID_REQUEST"],
-        ["@1.0.0", "INVALID_REQUEST"],
-        ["v@1.0.0@2", "INVALID_REQUEST"],
-        ["", "INVALID_REQUEST"]
-      ]) {
-        const sent = yield* sendSubmit(peer, agent!, null)
-        const refusal = yield* answer(peer)
-        assertRefused(refusal, code!, sent)
-        assert.isFalse(refusal.payload["retryable"])
-      }
-    }).pipe(withAgents(versioned))
+  verifies(
+    ["C-069", "C-070", "C-071"],
+    "an unknown version, an unknown agent and what is no reference are three things",
+    () =>
+      Effect.gen(function* () {
+        const peer = yield* join()
+        for (const [agent, code] of [
+          ["v@9.99.99", "AGENT_VERSION_NOT_AVAILABLE"],
+          ["bare@1.0.0", "AGENT_VERSION_NOT_AVAILABLE"],
+          ["nobody", "AGENT_NOT_AVAILABLE"],
+          ["nobody@1.0.0", "AGENT_NOT_AVAILABLE"],
+          ["BAD NAME", "INVALID_REQUEST"],
+          ["v@", "INVALID_REQUEST"],
+          ["@1.0.0", "INVALID_REQUEST"],
+          ["v@1.0.0@2", "INVALID_REQUEST"],
+          ["", "INVALID_REQUEST"]
+        ]) {
+          const sent = yield* sendSubmit(peer, agent!, null)
+          const refusal = yield* answer(peer)
+          assertRefused(refusal, code!, sent)
+          assert.isFalse(refusal.payload["retryable"])
+        }
+      }).pipe(withAgents(versioned))
   )
 
   verifies("C-072", "a job keeps its version when another becomes the default", () =>
@@ -235,7 +249,10 @@ describe("Lifecycle", () => {
       const frames = yield* received(peer)
       for (const { accepted, terminal } of jobs) {
         const its = frames.filter((frame) => frame.job_id === accepted.job_id && frame.type !== "job.accepted")
-        assert.deepStrictEqual(its.filter((frame) => frame.type !== "job.event"), [terminal])
+        assert.deepStrictEqual(
+          its.filter((frame) => frame.type !== "job.event"),
+          [terminal]
+        )
         assert.deepStrictEqual(its.at(-1), terminal)
         const status = terminal.type === "job.result" ? "success" : "error"
         assert.strictEqual(terminal.payload["final_status"], status)
@@ -288,22 +305,28 @@ describe("Lifecycle", () => {
   )
 
   it.effect("a defect in a contract's own schema is the submit's failure, not the session's", () => {
-    const Trap = Schema.String.check(Schema.makeFilter((): boolean => {
-      throw new Error("the schema is broken")
-    }))
+    const Trap = Schema.String.check(
+      Schema.makeFilter((): boolean => {
+        throw new Error("the schema is broken")
+      })
+    )
     return Effect.gen(function* () {
       const peer = yield* join()
       const sent = yield* sendSubmit(peer, "trap", "x")
       assertRefused(yield* answer(peer), "INTERNAL_ERROR", sent)
       assert.strictEqual((yield* run(peer, "v", null)).terminal.type, "job.result")
     }).pipe(
-      withAgents(Layer.merge(versioned, Agent.make({ name: "trap", input: Trap, output: Schema.String }).toLayer(Effect.succeed)))
+      withAgents(
+        Layer.merge(versioned, Agent.make({ name: "trap", input: Trap, output: Schema.String }).toLayer(Effect.succeed))
+      )
     )
   })
 })
 
 describe("A job outlives its session", () => {
-  const cases: ReadonlyArray<readonly [how: string, leave: (peer: Effect.Success<ReturnType<typeof join>>) => Effect.Effect<unknown, unknown>]> = [
+  const cases: ReadonlyArray<
+    readonly [how: string, leave: (peer: Effect.Success<ReturnType<typeof join>>) => Effect.Effect<unknown, unknown>]
+  > = [
     ["its line is cut", (peer) => peer.close({ code: 1006, reason: "cut" })],
     ["it is closed", (peer) => Effect.andThen(peer.send({ type: "session.close" }), peer.until("session.closed"))],
     ["its client says bye", (peer) => Effect.andThen(peer.send({ type: "session.bye" }), peer.closed)]
@@ -407,7 +430,10 @@ describe("Idempotency", () => {
       yield* eventually(TestClock.adjust("1 second"), () => running.pollUnsafe() !== undefined)
       const jobs = yield* Fiber.join(running)
       assert.strictEqual(new Set(jobs.map(({ accepted }) => accepted.job_id)).size, 1)
-      assert.deepStrictEqual(jobs.map(({ terminal }) => terminal.payload["result"]), [1, 1, 1])
+      assert.deepStrictEqual(
+        jobs.map(({ terminal }) => terminal.payload["result"]),
+        [1, 1, 1]
+      )
       assert.strictEqual(runs, 1)
     }).pipe(withAgents(counted, { leases: slow }))
   })

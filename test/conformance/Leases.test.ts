@@ -1,10 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Leases from "../../src/authority/Leases.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 import * as JobContext from "../../src/runtime/JobContext.ts"
-import { answer, assertRefused, bodies, join, kinds, outcome, run, sendSubmit, submit, withAgents, withRuntime } from "./Conversation.ts"
+import {
+  answer,
+  assertRefused,
+  bodies,
+  join,
+  kinds,
+  outcome,
+  run,
+  sendSubmit,
+  submit,
+  withAgents,
+  withRuntime
+} from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
 
 /** Calls a tool by the name in its input; counts in `calls` how often one really ran. */
@@ -12,10 +24,14 @@ const toolCaller = (calls: Array<string>) =>
   Agent.make({ name: "caller", input: Schema.String, output: Schema.String }).toLayer(
     Effect.fnUntraced(function* (tool) {
       const job = yield* JobContext.JobContext
-      return yield* job.tool(tool, { q: 1 }, Effect.sync(() => {
-        calls.push(tool)
-        return "found"
-      }))
+      return yield* job.tool(
+        tool,
+        { q: 1 },
+        Effect.sync(() => {
+          calls.push(tool)
+          return "found"
+        })
+      )
     })
   )
 
@@ -75,7 +91,8 @@ describe("Leases", () => {
       ]
       for (const [field, lease] of cases) {
         const capability = /lease_request\.(.+?)(?:\[\d\])?$/.exec(field)?.[1]
-        const text = capability === undefined ? JSON.stringify(lease) : `{${JSON.stringify(capability)}:${JSON.stringify(lease)}}`
+        const text =
+          capability === undefined ? JSON.stringify(lease) : `{${JSON.stringify(capability)}:${JSON.stringify(lease)}}`
         const frame = `"payload":{"agent":"tck-echo","input":1,"lease_request":${text}}`
         yield* peer.send(`{"arcp":"1.1","id":${JSON.stringify(field)},"type":"job.submit",${frame}}`)
         const refusal = yield* answer(peer)

@@ -166,11 +166,7 @@ describe("Damaged frames", () => {
       const greet = Effect.fnUntraced(function* (
         text: string,
         nonce: string
-      ): Effect.fn.Return<
-        "alive" | "ended",
-        TestPeer.PeerError | ConnectionError,
-        TestPeer.TestPeers | Scope.Scope
-      > {
+      ): Effect.fn.Return<"alive" | "ended", TestPeer.PeerError | ConnectionError, TestPeer.TestPeers | Scope.Scope> {
         const peer = yield* TestPeer.connect
         yield* peer.send(text)
         const first = yield* peer.receive

@@ -112,14 +112,23 @@ describe("Resume", () => {
         yield* stage.say("a", "a2", "a3")
         yield* stage.say("b", "b1")
         yield* stage.exit("b")
-        yield* eventually(Effect.sync(() => stage.said("a") + stage.said("b")), (said) => said === 4)
+        yield* eventually(
+          Effect.sync(() => stage.said("a") + stage.said("b")),
+          (said) => said === 4
+        )
 
         const back = yield* rejoin(ticket, { last: 2 })
         yield* stage.say("a", "a4")
         const frames = yield* take(back.peer, 6)
         assert.deepStrictEqual(seqs(frames), upTo(8, 3))
-        assert.sameMembers(frames.flatMap((frame) => lineOf(frame) ?? []), ["a1", "a2", "a3", "a4", "b1"])
-        assert.lengthOf(frames.filter((frame) => frame.type === "job.result" && frame.job_id === other), 1)
+        assert.sameMembers(
+          frames.flatMap((frame) => lineOf(frame) ?? []),
+          ["a1", "a2", "a3", "a4", "b1"]
+        )
+        assert.lengthOf(
+          frames.filter((frame) => frame.type === "job.result" && frame.job_id === other),
+          1
+        )
         const ofA = frames.flatMap((frame) => (lineOf(frame)?.startsWith("a") === true ? [lineOf(frame)] : []))
         assert.deepStrictEqual(ofA, ["a1", "a2", "a3", "a4"])
       })
@@ -166,7 +175,7 @@ describe("Resume", () => {
           const back = yield* rejoin(ticket, { last: 39 })
           assert.deepStrictEqual(seqs(yield* take(back.peer, 2)), [40, 41])
         }),
-      configured({ maxJournalPerJob: 4000 })
+      configured({ maxJournalPerJob: 4000, pacingWindow: 1000 })
     )
   )
 
@@ -191,30 +200,36 @@ describe("Resume", () => {
     )
   )
 
-  verifies(["C-024", "C-025"], "no refusal tells why: unknown session, wrong token, foreign principal, impossible cursor", () =>
-    onStage(
-      () =>
-        Effect.gen(function* () {
-          const { peer, ticket } = yield* joined()
-          yield* peer.close()
-          const foreign = { token: "other" }
-          const refusals = yield* Effect.all([
-            turnedAway({ ...ticket, session_id: "sess_01ARZ3NDEKTSV4RRFFQ69G5FAV" }, { last: 0 }),
-            turnedAway({ ...ticket, resume_token: `rt_${"0".repeat(64)}` }, { last: 0 }),
-            turnedAway({ ...ticket, resume_token: "" }, { last: 0 }),
-            turnedAway({ ...ticket, resume_token: "short" }, { last: 0, form: "top-level" }),
-            turnedAway(ticket, { last: 1 }),
-            ...forms.map((form) => turnedAway(ticket, { last: 0, form, hello: foreign }))
-          ])
-          const told = refusals.map(({ payload: { request_id: _, ...rest } }) => rest)
-          assert.deepStrictEqual(told, told.map(() => told[0]!))
-          assert.strictEqual(told[0]!["code"], "RESUME_WINDOW_EXPIRED")
-          assert.isFalse(refusals.some((refusal) => refusal.session_id === ticket.session_id))
-          // None of it hurt the owner.
-          yield* rejoin(ticket, { last: 0 })
-        }),
-      { tokens: principals }
-    )
+  verifies(
+    ["C-024", "C-025"],
+    "no refusal tells why: unknown session, wrong token, foreign principal, impossible cursor",
+    () =>
+      onStage(
+        () =>
+          Effect.gen(function* () {
+            const { peer, ticket } = yield* joined()
+            yield* peer.close()
+            const foreign = { token: "other" }
+            const refusals = yield* Effect.all([
+              turnedAway({ ...ticket, session_id: "sess_01ARZ3NDEKTSV4RRFFQ69G5FAV" }, { last: 0 }),
+              turnedAway({ ...ticket, resume_token: `rt_${"0".repeat(64)}` }, { last: 0 }),
+              turnedAway({ ...ticket, resume_token: "" }, { last: 0 }),
+              turnedAway({ ...ticket, resume_token: "short" }, { last: 0, form: "top-level" }),
+              turnedAway(ticket, { last: 1 }),
+              ...forms.map((form) => turnedAway(ticket, { last: 0, form, hello: foreign }))
+            ])
+            const told = refusals.map(({ payload: { request_id: _, ...rest } }) => rest)
+            assert.deepStrictEqual(
+              told,
+              told.map(() => told[0]!)
+            )
+            assert.strictEqual(told[0]!["code"], "RESUME_WINDOW_EXPIRED")
+            assert.isFalse(refusals.some((refusal) => refusal.session_id === ticket.session_id))
+            // None of it hurt the owner.
+            yield* rejoin(ticket, { last: 0 })
+          }),
+        { tokens: principals }
+      )
   )
 
   it.effect("refuses a resume that does not say who resumes, or says it wrongly", () =>
@@ -282,7 +297,13 @@ describe("Resume", () => {
           yield* peer.close()
           const back = yield* rejoin(ticket, { last: 0 })
           const frames = yield* take(back.peer, 2)
-          assert.deepStrictEqual(frames.map((frame) => [frame.event_seq, frame.trace_id]), [[1, trace_id], [2, trace_id]])
+          assert.deepStrictEqual(
+            frames.map((frame) => [frame.event_seq, frame.trace_id]),
+            [
+              [1, trace_id],
+              [2, trace_id]
+            ]
+          )
         }),
       { config: { maxPendingReplies: 0 }, transport: { capacity: 1 } }
     )
@@ -410,7 +431,10 @@ describe("Resume", () => {
           assertRefused(yield* turnedAway(back.ticket, { last: 1 }), "RESUME_WINDOW_EXPIRED")
           // The job outlives its session.
           yield* stage.say("a", "one")
-          yield* eventually(Effect.sync(() => stage.said("a")), (said) => said === 1)
+          yield* eventually(
+            Effect.sync(() => stage.said("a")),
+            (said) => said === 1
+          )
         }),
       configured({ resumeWindow: Duration.minutes(10) })
     )
@@ -467,7 +491,10 @@ describe("Resume", () => {
           yield* peer.close()
           yield* settled
           yield* stage.say("a", ...upTo(60).map((line) => `${line}`.padEnd(50, ".")))
-          yield* eventually(Effect.sync(() => stage.said("a")), (said) => said === 60)
+          yield* eventually(
+            Effect.sync(() => stage.said("a")),
+            (said) => said === 60
+          )
           // Its welcome, which it does not read, fills the line.
           const unlucky = yield* TestPeer.connect
           yield* unlucky.send(returnOf(ticket, { last: 1, hello }))

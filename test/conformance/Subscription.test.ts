@@ -5,7 +5,7 @@ import * as ObserverPolicy from "../../src/authority/ObserverPolicy.ts"
 import type * as Json from "../../src/protocol/Json.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 import { answer, answers, assertRefused, eventually, join, outcome, run, submit } from "./Conversation.ts"
-import { configured, enter, lineOf, onStage, rejoin, seqs, settled, take, ticketOf, upTo } from "./Stage.ts"
+import { enter, lineOf, onStage, rejoin, seqs, settled, take, ticketOf, upTo } from "./Stage.ts"
 import { verifies } from "./verifies.ts"
 
 const principals = { secret: "tester", other: "another" }
@@ -18,32 +18,44 @@ const subscribe = Effect.fnUntraced(function* (peer: TestPeer.TestPeer, job_id: 
 })
 
 /** What a frame says of its job, whoever it was sent to. */
-const said = ({ job_id, job_seq, payload, trace_id, type }: TestPeer.Frame) => ({ job_id, job_seq, payload, trace_id, type })
+const said = ({ job_id, job_seq, payload, trace_id, type }: TestPeer.Frame) => ({
+  job_id,
+  job_seq,
+  payload,
+  trace_id,
+  type
+})
 
 const lines = (count: number) => upTo(count).map((line) => `${line}`.padEnd(100, "."))
 
 describe("Subscription", () => {
-  verifies(["C-073", "C-079", "C-083"], "shows what comes after it, to the outcome, in another session of the principal", () =>
-    onStage((stage) =>
-      Effect.gen(function* () {
-        const owner = yield* join()
-        const job = yield* enter(owner, "a")
-        yield* stage.say("a", "before")
-        yield* owner.receive
-        const observer = yield* join()
-        const subscribed = yield* subscribe(observer, job)
-        assert.deepInclude(subscribed.payload, { current_status: "running", subscribed_from: 0, replayed: false })
-        assert.isUndefined(subscribed.event_seq)
-        yield* stage.say("a", "after")
-        yield* stage.exit("a")
-        const { frames, terminal } = yield* outcome(observer, job)
-        assert.deepStrictEqual(frames.flatMap((frame) => lineOf(frame) ?? []), ["after"])
-        assert.deepStrictEqual([terminal.type, terminal.payload["result"]], ["job.result", 2])
-        assert.deepStrictEqual(seqs(frames), [1, 2])
-        // Nor are the owner's frames touched by it.
-        assert.deepStrictEqual(seqs((yield* outcome(owner, job)).frames), [3, 4])
-      })
-    )
+  verifies(
+    ["C-073", "C-079", "C-083"],
+    "shows what comes after it, to the outcome, in another session of the principal",
+    () =>
+      onStage((stage) =>
+        Effect.gen(function* () {
+          const owner = yield* join()
+          const job = yield* enter(owner, "a")
+          yield* stage.say("a", "before")
+          yield* owner.receive
+          const observer = yield* join()
+          const subscribed = yield* subscribe(observer, job)
+          assert.deepInclude(subscribed.payload, { current_status: "running", subscribed_from: 0, replayed: false })
+          assert.isUndefined(subscribed.event_seq)
+          yield* stage.say("a", "after")
+          yield* stage.exit("a")
+          const { frames, terminal } = yield* outcome(observer, job)
+          assert.deepStrictEqual(
+            frames.flatMap((frame) => lineOf(frame) ?? []),
+            ["after"]
+          )
+          assert.deepStrictEqual([terminal.type, terminal.payload["result"]], ["job.result", 2])
+          assert.deepStrictEqual(seqs(frames), [1, 2])
+          // Nor are the owner's frames touched by it.
+          assert.deepStrictEqual(seqs((yield* outcome(owner, job)).frames), [3, 4])
+        })
+      )
   )
 
   verifies("C-074", "history comes whole, as it was said then, and goes over into what is said now without seam", () =>
@@ -120,7 +132,10 @@ describe("Subscription", () => {
         yield* TestClock.adjust("11 minutes")
         const observer = yield* join()
         yield* subscribe(observer, job, { history: true, from_event_seq: 2 })
-        assert.deepStrictEqual((yield* take(observer, 3)).map((frame) => frame.job_seq), [1, 2, 3])
+        assert.deepStrictEqual(
+          (yield* take(observer, 3)).map((frame) => frame.job_seq),
+          [1, 2, 3]
+        )
       })
     )
   )
@@ -308,7 +323,10 @@ describe("Subscription", () => {
         assert.deepStrictEqual(yield* answers(observer), [])
         // It can begin again, where it left off.
         yield* subscribe(observer, job, { from_job_seq: 2 })
-        assert.deepStrictEqual((yield* take(observer, 1)).map((frame) => [frame.event_seq, lineOf(frame)]), [[2, "two"]])
+        assert.deepStrictEqual(
+          (yield* take(observer, 1)).map((frame) => [frame.event_seq, lineOf(frame)]),
+          [[2, "two"]]
+        )
         // The submitter cannot end the delivery of its own job.
         yield* owner.send({ type: "job.unsubscribe", payload: { job_id: job } })
         assert.deepStrictEqual(yield* answers(owner), [])
@@ -353,7 +371,10 @@ describe("Subscription", () => {
         const back = yield* rejoin(ticket, { last: 1 })
         yield* stage.exit("a")
         const { frames } = yield* outcome(back.peer, job)
-        assert.deepStrictEqual(frames.map((frame) => lineOf(frame) ?? frame.type), ["two", "three", "job.result"])
+        assert.deepStrictEqual(
+          frames.map((frame) => lineOf(frame) ?? frame.type),
+          ["two", "three", "job.result"]
+        )
         assert.deepStrictEqual(seqs(frames), [2, 3, 4])
       })
     )
@@ -407,7 +428,11 @@ describe("Subscription", () => {
           yield* stage.say("a", "three")
           assert.deepStrictEqual(
             (yield* take(owner, 3)).map((frame) => [frame.event_seq, lineOf(frame)]),
-            [[4, "one"], [5, "two"], [6, "three"]]
+            [
+              [4, "one"],
+              [5, "two"],
+              [6, "three"]
+            ]
           )
           yield* owner.close()
           const back = yield* rejoin(ticket, { last: 2 })
@@ -415,7 +440,13 @@ describe("Subscription", () => {
           const { frames } = yield* outcome(back.peer, job)
           assert.deepStrictEqual(
             frames.map((frame) => [frame.event_seq, lineOf(frame)]),
-            [[3, "two"], [4, "one"], [5, "two"], [6, "three"], [7, undefined]]
+            [
+              [3, "two"],
+              [4, "one"],
+              [5, "two"],
+              [6, "three"],
+              [7, undefined]
+            ]
           )
           // A number of this sequence still means how far the job was known by then.
           const observer = yield* join()
@@ -490,7 +521,9 @@ describe("Subscription", () => {
               assert.isAbove(lag, 0)
               assert.strictEqual(seen[lag]!.job_id, job)
               const missed = seen[lag + 1]!.job_seq! - seen[lag - 1]!.job_seq! - 1
-              assert.deepInclude(seen[lag]!.payload["body"] as object, { message: `${missed} events are no longer kept` })
+              assert.deepInclude(seen[lag]!.payload["body"] as object, {
+                message: `${missed} events are no longer kept`
+              })
               assert.lengthOf(seen, 201 - missed + 1)
             }),
           { config: { maxJournalPerJob: 8000, maxBatch: 400, pacingWindow: 4000 }, transport: { capacity: 4 } }
@@ -510,7 +543,10 @@ describe("Subscription", () => {
         yield* settled
         yield* TestClock.adjust("20 minutes")
         yield* stage.say("a", "one")
-        yield* eventually(Effect.sync(() => stage.said("a")), (count) => count === 1)
+        yield* eventually(
+          Effect.sync(() => stage.said("a")),
+          (count) => count === 1
+        )
         const next = yield* join()
         yield* stage.say("a", "two")
         yield* take(owner, 2)

@@ -4,6 +4,7 @@
  * The first part reads what crossed the runtime's lines, in order, as an auditor between the two sides would; the second compares what agents
  * said with what consumers got.
  */
+import { Duration } from "effect"
 import * as Party from "./Party.ts"
 import type * as Scenario from "./Scenario.ts"
 import type * as Tape from "./Tape.ts"
@@ -24,7 +25,10 @@ export type Violation = string
 
 interface SessionState {
   readonly principal: string
-  readonly declared: boolean
+  /** Whether a lost welcome must not lose it: the token before stays good for a while. */
+  readonly lenient: boolean
+  /** Whether its acknowledgements pace what it is sent. */
+  readonly paced: boolean
   /** What each number stood for when it was first sent. */
   readonly given: Array<string>
   /** The newest line. */
@@ -39,6 +43,8 @@ interface SessionState {
   /** Submits that came in and were not answered with a job. */
   unanswered: number
   acknowledged: number
+  /** When something last crossed one of its lines. */
+  heardAt: number
 }
 
 /** A job as one session is sent it. */
@@ -87,10 +93,10 @@ export const check = (tape: Tape.Tape): ReadonlyArray<Violation> => {
   }
   if (tape.stuck !== undefined) fail(`the run does not end: ${tape.stuck}`)
   else if (tape.sessionsLeft > 0) fail(`${tape.sessionsLeft} sessions are never forgotten`)
-  for (const complaint of tape.complaints) fail(complaint)
-  for (const error of tape.errors) fail(`logged: ${error}`)
   const jobs = audit(tape, fail)
   compare(tape, jobs, fail)
+  for (const complaint of tape.complaints) fail(complaint)
+  for (const error of tape.errors) fail(`logged: ${error}`)
   return violations
 }
 
@@ -104,6 +110,7 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
   const jobs = new Map<string, JobState>()
   const byKey = new Map<string, string>()
   const window = tape.scenario.config.pacingWindow ?? Number.POSITIVE_INFINITY
+  const resumeWindow = Duration.toMillis(tape.scenario.config.resumeWindow ?? Duration.zero)
   const page = (tape.scenario.config.maxBatch ?? 0) / 4
 
   const lineOf = (number: number): LineState => {
@@ -138,10 +145,11 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
     return followed
   }
 
-  const hello = (line: LineState, at: number, { payload }: Frame) => {
+  /** A session.hello, perhaps with a wish to resume, or a session.resume, which is that wish alone. */
+  const hello = (line: LineState, at: number, { payload, type }: Frame) => {
     const auth = payload["auth"] as { readonly token?: unknown } | undefined
     line.principal = owners.get(text(auth?.token))
-    const resume = payload["resume"] as
+    const resume = (type === "session.resume" ? payload : payload["resume"]) as
       | { readonly session_id?: unknown; readonly resume_token?: unknown; readonly last_event_seq?: unknown }
       | undefined
     if (resume === undefined) return
@@ -153,7 +161,19 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
     line.resume = { session: text(resume.session_id), token, last: Number(resume.last_event_seq), good }
   }
 
-  const welcome = (number: number, line: LineState, frame: Frame) => {
+  /** A refusal of what should have been granted. */
+  const refused = (line: LineState, at: number, { payload }: Frame) => {
+    const session = sessions.get(line.resume?.session ?? "")
+    if (payload["code"] !== "RESUME_WINDOW_EXPIRED" || session === undefined || line.resume === undefined) return
+    const { good, last, token } = line.resume
+    // Two lines that show one token race for it; only the newest is sure to be good.
+    if (!good || session.tokens[0] !== token || session.principal !== line.principal) return
+    if (last <= session.given.length && at < session.heardAt + resumeWindow) {
+      fail(`${line.resume.session} could be resumed after ${last} and was not`)
+    }
+  }
+
+  const welcome = (number: number, line: LineState, at: number, frame: Frame) => {
     const id = text(frame.session_id)
     const token = text(frame.payload["resume_token"])
     if (line.session !== undefined) return fail(`line ${number} is welcomed twice`)
@@ -161,10 +181,12 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
     const { resume } = line
     if (resume === undefined) {
       if (sessions.has(id)) fail(`session ${id} is given to two`)
-      const capabilities = frame.payload["capabilities"] as { readonly [member: string]: unknown }
+      const capabilities = frame.payload["capabilities"] as { readonly features: ReadonlyArray<string> }
+      const declared = "x-vendor.effect-arcp" in capabilities
       const session: SessionState = {
         principal: line.principal,
-        declared: "x-vendor.effect-arcp" in capabilities,
+        lenient: declared,
+        paced: declared && capabilities.features.includes("ack"),
         given: [],
         line: number,
         tokens: [token],
@@ -172,7 +194,8 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
         jobs: new Map(),
         submitted: new Set(),
         unanswered: 0,
-        acknowledged: 0
+        acknowledged: 0,
+        heardAt: at
       }
       sessions.set(id, session)
       line.session = session
@@ -181,12 +204,12 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
     const session = sessions.get(id)
     if (session === undefined || id !== resume.session) return fail(`a resume of ${resume.session} gave ${id}`)
     if (session.principal !== line.principal) fail(`${line.principal} resumed a session of ${session.principal}`)
-    if (!resume.good || (!session.declared && session.tokens[0] !== resume.token)) {
+    if (!resume.good || (!session.lenient && session.tokens[0] !== resume.token)) {
       fail(`session ${id} was resumed with a token that is dead`)
     }
     if (resume.last > session.given.length) fail(`session ${id} was resumed after ${resume.last}, which was never given`)
     if (session.tokens.includes(token)) fail(`the token of session ${id} was not changed`)
-    session.tokens = session.declared ? [token, resume.token] : [token]
+    session.tokens = session.lenient ? [token, resume.token] : [token]
     session.confirmedAt = undefined
     session.line = number
     line.session = session
@@ -205,10 +228,12 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
 
   const received = (number: number, at: number, frame: Frame) => {
     const line = lineOf(number)
-    if (frame.type === "session.hello" && line.principal === undefined) return hello(line, at, frame)
+    const isFirst = frame.type === "session.hello" || frame.type === "session.resume"
+    if (isFirst && line.principal === undefined) return hello(line, at, frame)
     line.asked.set(text(frame.id), frame)
     const { session } = line
     if (session === undefined) return
+    session.heardAt = at
     if (session.line === number) session.confirmedAt ??= at
     const job = text(frame.job_id ?? frame.payload["job_id"])
     if (frame.type === "session.ack") acknowledge(session, frame)
@@ -233,6 +258,8 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
     if (!goesOn) {
       const start = followed.starts.findIndex((start) => start === place || start === "anywhere")
       if (start < 0 && place === 1 && followed.ended && followed.repeats > 0) followed.repeats--
+      // The answer to a submit was lost with its line, and what it asked for was not.
+      else if (start < 0 && place === 1 && session.unanswered > 0) session.unanswered--
       else if (start < 0) fail(`${job} goes on at ${place} after ${followed.at ?? "nothing"}${followed.ended ? ", its end" : ""}`)
       else followed.starts.splice(start, 1)
       // What was sent of an earlier run through the job no longer counts.
@@ -240,7 +267,7 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
     }
     followed.at = place
     followed.ended = isTerminal(frame.type)
-    if (!session.declared) return
+    if (!session.paced) return
     let unread = 0
     for (const characters of followed.unread.values()) unread += characters
     // One page may go out when the window is all but full, and a page is as long as its last entry makes it.
@@ -349,12 +376,14 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
     }
   }
 
-  const sent = (number: number, frame: Frame, raw: string) => {
+  const sent = (number: number, at: number, frame: Frame, raw: string) => {
     const line = lineOf(number)
     for (const principal of principals) {
       if (principal !== line.principal && raw.includes(`<${principal}-`)) fail(`${line.principal} is sent ${raw}`)
     }
-    if (frame.type === "session.welcome") welcome(number, line, frame)
+    if (line.session !== undefined) line.session.heardAt = at
+    if (frame.type === "session.welcome") welcome(number, line, at, frame)
+    else if (frame.type === "session.error" && line.session === undefined) refused(line, at, frame)
     else if (frame.event_seq !== undefined) sequenced(number, line, frame, raw)
     else if (frame.payload["request_id"] !== undefined && line.session !== undefined) answered(number, line, frame)
   }
@@ -362,7 +391,7 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
   for (const { at, line, side, text: raw, way } of tape.crossings) {
     if (side !== "runtime") continue
     if (way === "received") received(line, at, parse(raw))
-    else sent(line, parse(raw), raw)
+    else sent(line, at, parse(raw), raw)
   }
   return jobs
 }

@@ -238,16 +238,23 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
     const hasMissed = ({ payload: { current_status, replayed } }: Frame) =>
       replayed === false && current_status !== "pending" && current_status !== "running"
 
+    /** Something may come all the same, if an earlier subscription was taken whose answer was lost. */
+    const giveUp = Effect.fnUntraced(function* (view: View) {
+      yield* Effect.sleep("1 minute")
+      view.missed = view.last === undefined
+      view.filled.openUnsafe()
+    })
+
     /** Asks for a job in a session that knows nothing of it yet. */
     const askAgain = Effect.fnUntraced(function* (view: View) {
       if (view.again === undefined) return
       const reply = yield* Deferred.make<Frame>()
       yield* put({ frame: view.again, reply })
       const missed = Effect.map(Deferred.await(reply), (frame) => {
-        view.missed = hasMissed(frame)
-        view.filled.openUnsafe()
+        if (hasMissed(frame)) return giveUp(view)
+        return Effect.void
       })
-      yield* Effect.forkIn(missed, scope)
+      yield* Effect.forkIn(Effect.flatten(missed), scope)
     })
 
     const converse = Effect.gen(function* () {
@@ -379,10 +386,7 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
           if (key.startsWith(plan.principal)) complain(`subscription to ${key} refused: ${JSON.stringify(reply)}`)
           return
         }
-        if (hasMissed(reply)) {
-          views.delete(job)
-          return
-        }
+        if (hasMissed(reply)) yield* Effect.forkIn(giveUp(view), scope)
         view.again = (id) =>
           envelope(id, "job.subscribe", {
             job_id: job,
@@ -418,11 +422,14 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
           )
           const jobs = page.payload["jobs"] as ReadonlyArray<{ readonly job_id: string }>
           for (const { job_id } of jobs) {
-            if (listed.has(job_id)) complain(`${job_id} is listed twice`)
+            if (listed.has(job_id)) {
+              complain(`${job_id} is listed twice`)
+              return
+            }
             listed.add(job_id)
           }
           cursor = page.payload["next_cursor"]
-        } while (typeof cursor === "string" && listed.size < 100)
+        } while (typeof cursor === "string")
         const expected = tape.deliveries.filter((delivery) => delivery.party === plan.name && delivery.job !== undefined)
         for (const { job } of expected) {
           // Submitted while the pages came, perhaps.

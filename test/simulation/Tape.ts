@@ -73,15 +73,18 @@ export const make = (scenario: Scenario.Scenario): Tape => ({
   faults: 0
 })
 
-/** Records what crosses a line at one of its ends. */
+/** Crossings of a run that goes round in circles. No run that ends comes near. */
+export const maxCrossings = 6000
+
+/** Records what crosses a line at one of its ends. A run that goes round in circles is brought to a halt. */
 export const tap = (tape: Tape, side: string, line: number, frames: Connection.Frames): Connection.Frames => {
   const record = (way: "sent" | "received", texts: ReadonlyArray<string>) =>
-    Clock.clockWith((clock) =>
-      Effect.sync(() => {
-        const at = clock.currentTimeMillisUnsafe()
-        for (const text of texts) tape.crossings.push({ at, side, line, way, text })
-      })
-    )
+    Clock.clockWith((clock) => {
+      if (tape.crossings.length > maxCrossings) return Effect.never
+      const at = clock.currentTimeMillisUnsafe()
+      for (const text of texts) tape.crossings.push({ at, side, line, way, text })
+      return Effect.void
+    })
   return {
     ...frames,
     pull: Effect.tap(frames.pull, (texts) => record("received", texts)),

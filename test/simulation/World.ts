@@ -1,7 +1,7 @@
 /**
  * One run: the runtime, its clients, and the network between them, all from one seed.
  */
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Random, Redacted, References, Schema, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Layer, Logger, Random, Redacted, References, Schema, Stream } from "effect"
 import * as Authenticator from "../../src/authority/Authenticator.ts"
 import * as Leases from "../../src/authority/Leases.ts"
 import * as ArcpError from "../../src/protocol/ArcpError.ts"
@@ -233,7 +233,7 @@ export const run = (seed: number, options: Options = {}): Promise<Tape.Tape> => 
       Effect.provideService(References.TracerEnabled, false),
       Random.withSeed(seed)
     )
-    const fiber = yield* Effect.forkChild(inWorld)
+    const fiber = yield* Effect.forkDetach(inWorld)
     while (true) {
       yield* rest
       const exit = fiber.pollUnsafe()
@@ -243,9 +243,11 @@ export const run = (seed: number, options: Options = {}): Promise<Tape.Tape> => 
       }
       const moved = yield* clock.step
       tape.duration = yield* clock.now
-      if (!moved || tape.duration > deadline) {
-        tape.stuck = moved ? "hangs" : "nothing can happen any more"
-        return yield* Effect.asVoid(Fiber.interrupt(fiber))
+      const circles = tape.crossings.length > Tape.maxCrossings
+      if (!moved || circles || tape.duration > deadline) {
+        tape.stuck = circles ? "it goes round in circles" : moved ? "it hangs" : "nothing can happen any more"
+        // Left as it stands: what hangs need not let itself be interrupted.
+        return
       }
     }
   })

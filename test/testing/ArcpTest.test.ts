@@ -37,7 +37,13 @@ describe("ArcpTest", () => {
       const tags = yield* Effect.forEach(["defect", "thrown", "lease", "budget", "interrupted"] as const, (how) =>
         Effect.map(Effect.flip(client.run(TestAgent.Failing, how)), (error) => error._tag)
       )
-      assert.deepStrictEqual(tags, ["InternalError", "InternalError", "LeaseExpired", "BudgetExhausted", "InternalError"])
+      assert.deepStrictEqual(tags, [
+        "InternalError",
+        "InternalError",
+        "LeaseExpired",
+        "BudgetExhausted",
+        "InternalError"
+      ])
       const job = yield* client.submit(TestAgent.LogEmitter, 2)
       const events = yield* Stream.runCollect(job.events)
       assert.deepStrictEqual(

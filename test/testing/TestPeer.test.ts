@@ -18,7 +18,8 @@ const greeted = Effect.gen(function* () {
   return { ...peers, welcome, hello }
 })
 
-const messageOf = <A>(effect: Effect.Effect<A, TestPeer.PeerError>) => Effect.map(Effect.flip(effect), (error) => error.message)
+const messageOf = <A>(effect: Effect.Effect<A, TestPeer.PeerError>) =>
+  Effect.map(Effect.flip(effect), (error) => error.message)
 
 describe("TestPeer", () => {
   it.effect("says hello as a client and welcomes as a runtime", () =>

@@ -104,6 +104,8 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
       Effect.ensuring(
         Effect.suspend(() => {
           link = undefined
+          // Nobody is there to take leave of.
+          if (session.closing !== undefined) Deferred.doneUnsafe(session.farewell, Exit.succeed("closed"))
           return Effect.andThen(current.close, Scope.close(line.scope, Exit.void))
         })
       )

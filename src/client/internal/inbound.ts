@@ -110,8 +110,9 @@ const tell = (self: ClientSession, job: Job.Job, message: JobMessage.Event): Eff
 }
 
 /** A job may say more than is kept before the fiber that submitted it had a turn to open the stream: it gets a few. */
-const patience = (job: Job.Job): Effect.Effect<void> =>
-  Effect.repeat(Effect.yieldNow, { times: 16, while: () => EventBuffer.isSpilling(job.events) })
+const patience = Effect.fnUntraced(function* (job: Job.Job) {
+  for (let turn = 0; turn < 16 && EventBuffer.isSpilling(job.events); turn++) yield* Effect.yieldNow
+})
 
 /**
  * A slow reader holds up the connection, so that it loses nothing. But the reader may be slow because it waits for an answer that is to

@@ -52,7 +52,7 @@ export const make = Effect.fnUntraced(function* <Line>(options: {
     for (let attempt = 1; ; attempt++) {
       yield* options.onAttempt(attempt, cause)
       if (attempt > 1 || useless > 1 || ended.then === "resumeLater") {
-        const left = Math.max(0, deadline - (yield* Clock.currentTimeMillis))
+        const left = Math.max(0, Math.floor(deadline - (yield* Clock.currentTimeMillis)))
         const waited = yield* step!(cause).pipe(
           Effect.as(true),
           Pull.catchDone(() => Effect.succeed(false)),

@@ -1,0 +1,191 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Option, Queue, Schema, type Scope } from "effect"
+import type * as Feature from "../../src/protocol/Feature.ts"
+import type * as Ids from "../../src/protocol/Ids.ts"
+import * as JobJournal from "../../src/runtime/JobJournal.ts"
+import * as RuntimeConfig from "../../src/runtime/RuntimeConfig.ts"
+import * as SessionOutbox from "../../src/runtime/SessionOutbox.ts"
+import * as SessionStore from "../../src/runtime/SessionStore.ts"
+import * as TestPeer from "../../src/testing/TestPeer.ts"
+import * as MemoryTransport from "../../src/transport/MemoryTransport.ts"
+
+const session = "sess_01ARZ3NDEKTSV4RRFFQ69G5FAV" as Ids.SessionId
+const traceId = "4bf92f3577b34da6a3ce929d0e0e4736" as Ids.TraceId
+
+const names = ["a", "b", "c"] as const
+type Name = (typeof names)[number]
+const idOf = (name: Name) => `job_${name}` as Ids.JobId
+
+const pacingWindow = 1500
+const sessionWindow = 2500
+
+const Job = Schema.Literals(names)
+const Size = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 900 }))
+
+/** What a test does next: its jobs speak, visibly or not, and end; its client reads, acknowledges, and loses its connection. */
+const Step = Schema.Union([
+  Schema.TaggedStruct("Say", { job: Job, size: Size }),
+  Schema.TaggedStruct("Hide", { job: Job, size: Size }),
+  Schema.TaggedStruct("End", { job: Job }),
+  Schema.TaggedStruct("Read", {}),
+  Schema.TaggedStruct("AckAll", { but: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 })) }),
+  Schema.TaggedStruct("AckJob", { job: Job }),
+  Schema.TaggedStruct("Drop", { forgets: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 4 })) })
+])
+type Step = typeof Step.Type
+
+const services = Layer.merge(JobJournal.layerMemory, SessionStore.layerMemory).pipe(
+  Layer.provide(RuntimeConfig.layer({ pacingWindow, sessionWindow, maxBatch: 400 }))
+)
+
+interface Spoken {
+  readonly drafts: Queue.Queue<JobJournal.Draft>
+  /** Of what the session sees, the places in the job's own sequence. */
+  readonly visible: Array<number>
+  count: number
+  ended: boolean
+}
+
+const token = (n: number) => Uint8Array.of(n & 0xff, n >> 8)
+
+const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
+  const journal = yield* JobJournal.JobJournal
+  const store = yield* SessionStore.SessionStore
+  const features: ReadonlySet<Feature.Feature> = new Set<Feature.Feature>(["ack"])
+  const outbox = yield* SessionOutbox.make({ id: session, features, profile: "effect" })
+  yield* store.create({ id: session, principal: "tester", createdAt: 0 })
+
+  const jobs = yield* Effect.forEach(names, (name) =>
+    Effect.gen(function* () {
+      const drafts = yield* Queue.unbounded<JobJournal.Draft>()
+      yield* journal.open({ id: idOf(name), traceId })
+      yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.flatMap(Queue.take(drafts), (draft) =>
+            draft.type === "job.event"
+              ? journal.append(idOf(name), 1, [draft])
+              : journal.end(idOf(name), 1, draft)
+          )
+        )
+      )
+      yield* outbox.follow({ job: idOf(name), traceId, after: -1, paces: true })
+      const spoken: Spoken = { drafts, visible: [], count: 0, ended: false }
+      return [name, spoken] as const
+    })
+  )
+  const job = new Map(jobs)
+
+  /** What the client was ever sent, by number. */
+  const texts = new Map<number, string>()
+  const frames = new Map<number, TestPeer.Frame>()
+  let last = 0
+  let acknowledged = 0
+  const ackedOf = new Map<string, number>()
+  let connections = 0
+
+  const connect = Effect.gen(function* () {
+    const presented = connections === 0 ? Option.none() : Option.some(token(connections))
+    const epoch = yield* store.rotate(session, { presented, next: token(++connections), lenient: false })
+    const [near, far] = yield* MemoryTransport.pair()
+    const replay = connections === 1 ? Option.none() : Option.some(last)
+    const running = yield* Effect.forkScoped(outbox.run(far, Option.getOrThrow(epoch), replay))
+    return { peer: TestPeer.make(near), running }
+  })
+  let { peer, running } = yield* connect
+
+  const speak = (name: Name, kind: "log" | "progress" | "", size: number) =>
+    Effect.suspend(() => {
+      const it = job.get(name)!
+      if (it.ended) return Effect.void
+      it.count++
+      it.ended = kind === ""
+      if (kind !== "progress") it.visible.push(it.count)
+      const payload = JSON.stringify({ kind, text: "x".repeat(size) })
+      return Queue.offer(it.drafts, { type: kind === "" ? "job.result" : "job.event", kind, payload })
+    })
+
+  const ack = (jobAcks?: { readonly [job: string]: number }) =>
+    outbox.acknowledge({ last_processed_seq: acknowledged, ...(jobAcks === undefined ? undefined : { jobs: jobAcks }) })
+
+  const read = Effect.gen(function* () {
+    const before = (yield* peer.record).length
+    yield* peer.drain
+    const more = (yield* peer.record).slice(before)
+    for (const { text } of more) {
+      const frame = JSON.parse(text) as TestPeer.Frame
+      const seq = frame.event_seq!
+      assert.strictEqual(seq, ++last, "no gap and no repeat")
+      assert.strictEqual(text, texts.get(seq) ?? text, "a replayed frame is the frame that was sent")
+      texts.set(seq, text)
+      frames.set(seq, frame)
+    }
+    checkWindows()
+    return more.length
+  })
+
+  /** At each sending of an entry there was room, so what is owed without its newest entry is less than the window. */
+  const checkWindows = () => {
+    for (const [name, { ended }] of job) {
+      const owed = [...frames].filter(
+        ([seq, frame]) => frame.job_id === idOf(name) && seq > Math.max(acknowledged, ackedOf.get(idOf(name)) ?? 0)
+      )
+      const sizes = owed.map(([seq]) => texts.get(seq)!.length)
+      if (!ended) assert.isBelow(sizes.slice(0, -1).reduce((sum, size) => sum + size, 0), pacingWindow)
+    }
+  }
+
+  const act = (step: Step): Effect.Effect<unknown, TestPeer.PeerError, Scope.Scope> => {
+    switch (step._tag) {
+      case "Say":
+        return speak(step.job, "log", step.size)
+      case "Hide":
+        return speak(step.job, "progress", step.size)
+      case "End":
+        return speak(step.job, "", 1)
+      case "Read":
+        return read
+      case "AckAll":
+        acknowledged = Math.max(acknowledged, last - step.but)
+        return ack()
+      case "AckJob": {
+        const id = idOf(step.job)
+        const newest = [...frames].filter(([seq, frame]) => seq <= last && frame.job_id === id).at(-1)
+        if (newest === undefined) return Effect.void
+        ackedOf.set(id, Math.max(ackedOf.get(id) ?? 0, newest[0]))
+        return ack(Object.fromEntries(ackedOf))
+      }
+      case "Drop":
+        return Effect.gen(function* () {
+          yield* Fiber.interrupt(running)
+          last = Math.max(acknowledged, last - step.forgets, ...ackedOf.values())
+          const next = yield* connect
+          peer = next.peer
+          running = next.running
+        })
+    }
+  }
+
+  for (const step of steps) yield* act(step)
+  for (const name of names) yield* speak(name, "", 1)
+
+  // A client that reads and acknowledges gets everything, whatever went before.
+  for (let idle = 0; idle < 3;) {
+    idle = (yield* read) === 0 ? idle + 1 : 0
+    acknowledged = last
+    yield* ack()
+  }
+  for (const [name, { visible }] of job) {
+    const got = [...frames.values()].filter((frame) => frame.job_id === idOf(name)).map(({ job_seq }) => job_seq)
+    assert.deepStrictEqual(got, visible, name)
+  }
+  assert.isFalse(outbox.isBusy())
+})
+
+describe("SessionOutbox", () => {
+  it.effect.prop(
+    "whatever jobs say and a client does: one unbroken sequence, windows kept, and in the end nobody waits",
+    { steps: Schema.Array(Step).check(Schema.isMaxLength(60)) },
+    ({ steps }) => play(steps).pipe(Effect.scoped, Effect.provide(Layer.fresh(services))),
+    { arbitrary: { runs: 100 } }
+  )
+})
