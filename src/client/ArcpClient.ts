@@ -22,42 +22,37 @@
  */
 import {
   Context,
-  DateTime,
-  Deferred,
+  type DateTime,
   Duration,
   Effect,
-  Exit,
   Layer,
-  type Option,
-  Redacted,
+  type Redacted,
   type Schedule,
   type Schema,
+  type Scope,
   type Stream,
-  SubscriptionRef,
-  Tracer
+  SubscriptionRef
 } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Capability from "../protocol/Capability.ts"
 import * as Feature from "../protocol/Feature.ts"
-import * as Ids from "../protocol/Ids.ts"
-import type * as JobMessage from "../protocol/JobMessage.ts"
+import type * as Ids from "../protocol/Ids.ts"
 import type * as Json from "../protocol/Json.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import type * as Dialer from "../session/Dialer.ts"
-import * as ClientError from "./ClientError.ts"
+import type * as ClientError from "./ClientError.ts"
 import type * as ConnectionState from "./ConnectionState.ts"
-import * as ClientSession from "./internal/clientSession.ts"
 import * as Connect from "./internal/connect.ts"
-import * as EventBuffer from "./internal/eventBuffer.ts"
 import * as Exchange from "./internal/exchange.ts"
-import type * as Job from "./internal/job.ts"
-import * as Requests from "./internal/requests.ts"
 import * as Resumption from "./internal/resumption.ts"
-import * as Submission from "./internal/submission.ts"
+import * as Submitter from "./internal/submitter.ts"
 import * as Target from "./internal/target.ts"
+import * as Watcher from "./internal/watcher.ts"
 import type * as JobHandle from "./JobHandle.ts"
+import type * as JobListing from "./JobListing.ts"
+import type * as JobObserver from "./JobObserver.ts"
 
 /**
  * @category options
@@ -81,6 +76,11 @@ export interface Options {
    * away, the client is closed for good.
    */
   readonly reconnect?: Schedule.Schedule<unknown, ClientError.SessionLost> | false
+  /**
+   * When an event counts as processed (§6.5): with `auto`, once its reader asks for the next; with `manual`, once the reader says so with
+   * the `ack` of its handle. Events that nobody reads are processed when they come. Default `auto`.
+   */
+  readonly ack?: "auto" | "manual"
   readonly limits?: Partial<Limits>
 }
 
@@ -113,14 +113,12 @@ export const limits: Limits = {
 }
 
 /**
- * The features that this client offers unless told otherwise.
+ * The features that this client offers unless told otherwise: all of them.
  *
  * @category constants
  * @since 0.1.0
  */
-export const features: ReadonlyArray<Feature.Feature> = Feature.all.filter(
-  (feature) => feature !== "ack" && feature !== "list_jobs" && feature !== "subscribe"
-)
+export const features: ReadonlyArray<Feature.Feature> = Feature.all
 
 /**
  * @category options
@@ -204,7 +202,29 @@ export interface Run {
 }
 
 /**
- * A session with a runtime.
+ * As `subscribe`, in the types of a contract.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Attach {
+  <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>(
+    agent: AgentContract.AgentContract<Input, Output, Failure>,
+    jobId: string
+  ): Effect.Effect<
+    JobObserver.JobObserver<Output["Type"], Failure["Type"]>,
+    ClientError.SubscribeError,
+    Output["DecodingServices"] | Failure["DecodingServices"] | Scope.Scope
+  >
+}
+
+/**
+ * A session with a runtime, over as many connections as it takes.
+ *
+ * When a connection is lost the client dials again and resumes the session: what waits for an answer is said again, streams of events go on
+ * where they were, and nothing that waits is told. When the session itself is over, by its resume window or by the runtime's word, whatever
+ * waited fails once with the reason, and the next request opens a new session; jobs of the old one go on in the runtime, and
+ * `attach` follows them. A client that was superseded (§6.3) is closed for good.
  *
  * @category services
  * @since 0.1.0
@@ -216,6 +236,15 @@ export class ArcpClient extends Context.Service<
     readonly submit: Submit
     /** Submits and awaits the result. Interrupting it does not cancel the job unless `cancelOnInterrupt` says so. */
     readonly run: Run
+    /** The jobs of the principal, whichever session submitted them, oldest first (§6.6). Pages are asked for as the stream is read. */
+    readonly jobs: (filter?: JobListing.Filter) => Stream.Stream<JobListing.JobListing, ClientError.ListError>
+    /** Observes a job, of whatever session, until the scope closes (§7.6). */
+    readonly subscribe: (
+      jobId: string,
+      options?: JobObserver.Options
+    ) => Effect.Effect<JobObserver.JobObserver<Json.Json>, ClientError.SubscribeError, Scope.Scope>
+    /** Observes a job from its first event, and reads its outcome as the contract of its agent says. */
+    readonly attach: Attach
     /** The agents that the runtime told of when the session began (§6.2). */
     readonly agents: Effect.Effect<ReadonlyArray<SessionMessage.AgentEntry>>
     readonly session: Effect.Effect<SessionInfo>
@@ -245,124 +274,13 @@ const make = Effect.fnUntraced(function* (options: Options) {
     features: options.features ?? features,
     handshakeTimeout: options.handshakeTimeout ?? Duration.seconds(10),
     limits: { ...limits, ...options.limits },
+    manual: options.ack === "manual",
     reconnect: options.reconnect === false ? undefined : (options.reconnect ?? Resumption.defaultSchedule)
   })
-  const context = yield* Effect.context<SecureRandom.SecureRandom>()
   const within = Duration.toMillis(options.requestTimeout ?? Duration.seconds(30))
-
-  /** Distinct among the submits under way, since peers match acceptances by it (§11). */
-  const traceIdOf = (
-    session: ClientSession.ClientSession,
-    given: string | undefined,
-    span: Option.Option<Tracer.AnySpan>
-  ) => {
-    if (given !== undefined) return Effect.fromResult(Submission.traceId(given))
-    const traced = Submission.traceId(span._tag === "Some" ? span.value.traceId : "")
-    return traced._tag === "Success" && !session.traceIds.has(traced.success)
-      ? Effect.succeed(traced.success)
-      : Effect.provideContext(Ids.makeTraceId, context)
-  }
-
-  const cancel = Effect.fn("JobHandle.cancel")(function* (
-    session: ClientSession.ClientSession,
-    job: Job.Job,
-    reason: string
-  ) {
-    if (job.finalStatus !== undefined) {
-      return yield* new ArcpError.JobNotFound({
-        message: "The job has already ended",
-        details: { job_id: job.id, final_status: job.finalStatus }
-      })
-    }
-    const frame: Omit<JobMessage.Cancel, "id"> = {
-      ...ClientSession.base(session),
-      type: "job.cancel",
-      job_id: job.id,
-      payload: { job_id: job.id, reason }
-    }
-    const pending = Requests.cancel(yield* session.nextId, job.id, Requests.framed(frame))
-    return yield* Exchange.request(session, pending, within).pipe(Effect.mapError(ClientError.fromCancel))
-  })
-
-  /** Nobody will ever hold the job. */
-  const abandon = (session: ClientSession.ClientSession, job: Job.Job, cancelOnInterrupt: boolean) => {
-    if (job.handles === 0) EventBuffer.discard(job.events)
-    return cancelOnInterrupt ? Effect.ignore(cancel(session, job, "client.interrupt")) : Effect.void
-  }
-
-  const accept = Effect.fn("ArcpClient.submit")(function* (
-    target: Target.Target<unknown, unknown>,
-    options: SubmitOptions,
-    span: Option.Option<Tracer.AnySpan>
-  ) {
-    const input = yield* target.input
-    const key = options.idempotencyKey ?? (yield* Effect.provideContext(Submission.makeIdempotencyKey, context))
-    const session = yield* conversation.session
-    const payload = yield* Effect.fromResult(Submission.make(session.features, target.reference, input, key, options))
-    const trace_id = yield* traceIdOf(session, options.traceId, span)
-    const encode = yield* Effect.fromResult(
-      Submission.encode({ ...ClientSession.base(session), type: "job.submit", trace_id, payload })
-    )
-    const pending = Requests.submit(yield* session.nextId, trace_id, target.reference, encode)
-    session.traceIds.add(trace_id)
-    const job = yield* Exchange.request(session, pending, within).pipe(
-      Effect.mapError(ClientError.fromSubmit),
-      Effect.ensuring(Effect.sync(() => session.traceIds.delete(trace_id))),
-      Effect.onInterrupt(() => {
-        const isSent = session.requests.has(pending.id) || Deferred.isDoneUnsafe(pending.reply)
-        const abandoned = Effect.flatMap(Deferred.await(pending.reply), (job) =>
-          abandon(session, job, options.cancelOnInterrupt ?? false)
-        )
-        return isSent ? Effect.forkIn(Effect.ignore(abandoned), session.scope) : Effect.void
-      })
-    )
-    return { session, job }
-  })
-
-  const outcomeOf = <A, E>(job: Job.Job, target: Target.Target<A, E>): Effect.Effect<A, ClientError.JobFailure<E>> => {
-    let decoded: Exit.Exit<A, ClientError.JobFailure<E>> | undefined
-    return Effect.flatMap(
-      Deferred.await(job.outcome),
-      (outcome) => decoded ?? Effect.flatMap(Effect.exit(target.decode(outcome)), (exit) => (decoded ??= exit))
-    )
-  }
-
-  const handle = <A, E>(
-    session: ClientSession.ClientSession,
-    job: Job.Job,
-    target: Target.Target<A, E>
-  ): JobHandle.JobHandle<A, E> => {
-    job.handles++
-    EventBuffer.keep(job.events)
-    return {
-      id: job.id,
-      agent: job.agent,
-      lease: job.accepted.lease,
-      leaseConstraints: job.accepted.lease_constraints,
-      budget: job.accepted.budget,
-      credentials: job.accepted.credentials ?? [],
-      traceId: job.traceId,
-      acceptedAt: DateTime.makeUnsafe(job.acceptedAt),
-      events: EventBuffer.stream(job.events),
-      result: outcomeOf(job, target),
-      cancel: (reason = "client.cancel") => cancel(session, job, reason)
-    }
-  }
-
-  const submitTo = <A, E>(target: Target.Target<A, E>, options: SubmitOptions = {}) =>
-    Effect.serviceOption(Tracer.ParentSpan).pipe(
-      Effect.flatMap((span) => accept(target, options, span)),
-      Effect.map(({ job, session }) => handle(session, job, target))
-    )
-
-  const runOn = <A, E>(target: Target.Target<A, E>, options: SubmitOptions = {}) =>
-    Effect.serviceOption(Tracer.ParentSpan).pipe(
-      Effect.flatMap((span) => accept(target, options, span)),
-      Effect.flatMap(({ job, session }) => {
-        if (job.handles === 0) EventBuffer.discard(job.events)
-        return Effect.onInterrupt(outcomeOf(job, target), () => abandon(session, job, options.cancelOnInterrupt ?? false))
-      })
-    )
+  const context = yield* Effect.context<SecureRandom.SecureRandom>()
+  const submitter = Submitter.make({ conversation, context, within })
+  const watcher = Watcher.make({ conversation, context, within })
 
   const contracted = <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>(
     agent: AgentContract.AgentContract<Input, Output, Failure>,
@@ -376,12 +294,18 @@ const make = Effect.fnUntraced(function* (options: Options) {
   return ArcpClient.of({
     submit: ((agent: AgentContract.Any | string, input: Json.Json, options?: SubmitOptions) =>
       typeof agent === "string"
-        ? submitTo(Target.named(agent, input), options)
-        : Effect.flatMap(contracted(agent, input), (target) => submitTo(target, options))) as Submit,
+        ? submitter.submit(Target.named(agent, input), options)
+        : Effect.flatMap(contracted(agent, input), (target) => submitter.submit(target, options))) as Submit,
     run: ((agent: AgentContract.Any | string, input: Json.Json, options?: SubmitOptions) =>
       typeof agent === "string"
-        ? runOn(Target.named(agent, input), options)
-        : Effect.flatMap(contracted(agent, input), (target) => runOn(target, options))) as Run,
+        ? submitter.run(Target.named(agent, input), options)
+        : Effect.flatMap(contracted(agent, input), (target) => submitter.run(target, options))) as Run,
+    jobs: watcher.jobs,
+    subscribe: (jobId, options = {}) => watcher.observe(jobId, Target.json, options),
+    attach: (agent, jobId) =>
+      Effect.flatMap(Effect.context(), (services) =>
+        watcher.observe(jobId, Target.reader(agent, services), { history: true })
+      ),
     agents: Effect.sync(() => conversation.latest().welcome.capabilities.agents ?? []),
     session: Effect.sync(() => {
       const { features, id, welcome } = conversation.latest()

@@ -59,6 +59,31 @@ export type CancelError =
   | SessionLost
 
 /**
+ * Why a job cannot be observed. `JobNotFound` also stands for one that this principal may not know of.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SubscribeError =
+  | ArcpError.InternalError
+  | ArcpError.InvalidRequest
+  | ArcpError.JobNotFound
+  | ArcpError.PermissionDenied
+  | ArcpError.Timeout
+  | SessionLost
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export type ListError =
+  | ArcpError.InternalError
+  | ArcpError.InvalidRequest
+  | ArcpError.PermissionDenied
+  | ArcpError.Timeout
+  | SessionLost
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -123,6 +148,33 @@ export const fromSubmit: (error: ArcpError.ArcpError) => SubmitError = only(
 export const fromCancel: (error: ArcpError.ArcpError) => CancelError = only(
   "InvalidRequest",
   "JobNotFound",
+  "PermissionDenied",
+  "Timeout",
+  ...sessionLost
+)
+
+/**
+ * As {@link fromSubmit}, for a subscription.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromSubscribe: (error: ArcpError.ArcpError) => SubscribeError = only(
+  "InvalidRequest",
+  "JobNotFound",
+  "PermissionDenied",
+  "Timeout",
+  ...sessionLost
+)
+
+/**
+ * As {@link fromSubmit}, for a listing.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromList: (error: ArcpError.ArcpError) => ListError = only(
+  "InvalidRequest",
   "PermissionDenied",
   "Timeout",
   ...sessionLost

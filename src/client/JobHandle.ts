@@ -34,13 +34,18 @@ export interface JobHandle<out A, out E = never> {
   readonly acceptedAt: DateTime.Utc
 
   /**
-   * What the job says, from its first event to its last; ends when the job does, however that was.
+   * What the job says, from its first event to its last; ends when the job does, however that was, and goes on over lost connections.
    *
    * It may be run many times, also at once, and each run gets all events. While somebody reads, nothing is lost: a reader that is slow
-   * beyond the client's limits slows down the connection. While nobody does, events beyond those limits are dropped, oldest first; a
-   * stream that is then opened fails at once with `ResumeWindowExpired`, whose `details.dropped` says how many.
+   * slows down its job (§6.5), and no other, if the runtime paces by acknowledgements; else it slows down the connection. While nobody
+   * does, events beyond the client's limits are dropped, oldest first. A stream that is then opened reads them from the runtime, if that
+   * is built with this package and `subscribe` was negotiated; what the runtime keeps no more, or another runtime cannot give, fails it
+   * with `ResumeWindowExpired`, whose `details.dropped` says how many are gone.
    */
   readonly events: Stream.Stream<JobEvent.JobEvent, ClientError.EventsError>
+
+  /** With `ack: "manual"`: the consumer is done with this event, and all before it. */
+  readonly ack: (event: JobEvent.JobEvent) => Effect.Effect<void>
 
   /**
    * The result, as the contract's output schema decodes it; may be awaited by many, before and after the job's end.

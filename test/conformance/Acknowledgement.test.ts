@@ -139,6 +139,30 @@ describe("Acknowledgement", () => {
       )
     )
 
+    it.effect("an agent that is cancelled says its last words without waiting for room", () =>
+      onStage(
+        () =>
+          Effect.gen(function* () {
+            const peer = yield* join(declared)
+            const { job_id } = yield* submit(peer, "sleeper", 60)
+            yield* peer.receive
+            yield* peer.send({ type: "job.cancel", payload: { job_id } })
+            yield* peer.expect("job.cancelled")
+            yield* settled
+            const observer = yield* join()
+            yield* observer.send({ type: "job.subscribe", payload: { job_id, history: true } })
+            const { payload } = yield* observer.expect("job.subscribed")
+            assert.strictEqual(payload["current_status"], "cancelled")
+            const { frames } = yield* outcome(observer, job_id)
+            assert.deepStrictEqual(
+              frames.flatMap((frame) => lineOf(frame) ?? []),
+              ["woken"]
+            )
+          }),
+        configured({ pacingWindow: 1 })
+      )
+    )
+
     it.effect("the window of the session holds all its jobs, and what one gives back others use", () =>
       onStage(
         (stage) =>
@@ -270,10 +294,11 @@ describe("Acknowledgement", () => {
               __proto__: 7,
               constructor: 3
             })
-            yield* ack(peer, 0)
             yield* stage.say("a", ...lines(60))
             yield* stage.exit("a")
             const first = yield* peer.drain
+            yield* ack(peer, 0, { job_unknown: 5 })
+            assert.deepStrictEqual(yield* answers(peer), [])
             assert.isBelow(stage.said("a"), 30)
             yield* ack(peer, seqs(first).at(-1)!)
             yield* ack(peer, 1)
@@ -346,11 +371,12 @@ describe("Acknowledgement", () => {
 
             // Not yet: it must have caught up by half.
             yield* ack(peer, 42 - 8)
-            yield* answers(peer)
+            assert.deepStrictEqual(yield* answers(peer), [])
             yield* stage.say("a", ...lines(5))
             assert.isFalse((yield* take(peer, 5)).some(pressure))
+            assert.deepStrictEqual(yield* answers(peer), [])
             yield* ack(peer, 47)
-            yield* answers(peer)
+            assert.deepStrictEqual(yield* answers(peer), [])
             yield* stage.say("a", ...lines(20))
             assert.lengthOf((yield* take(peer, 21)).filter(pressure), 1)
 

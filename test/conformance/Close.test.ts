@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import * as Leases from "../../src/authority/Leases.ts"
 import * as Sessions from "../../src/runtime/Sessions.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
@@ -75,6 +76,23 @@ describe("Close", () => {
         yield* settled
         assert.strictEqual(stage.entered("a"), 0)
       })
+    )
+  )
+
+  it.effect("comes after the answer to a request that takes its time", () =>
+    onStage(
+      () =>
+        Effect.gen(function* () {
+          const peer = yield* join()
+          yield* sendSubmit(peer, "tck-echo", 1)
+          yield* peer.send({ type: "session.close" })
+          yield* settled
+          assert.deepStrictEqual(yield* peer.drain, [])
+          yield* TestClock.adjust("10 seconds")
+          yield* peer.expect("job.accepted")
+          yield* peer.until("session.closed")
+        }),
+      { leases: Leases.layerPolicy(() => Effect.as(Effect.sleep("10 seconds"), true)) }
     )
   )
 

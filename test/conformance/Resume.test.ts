@@ -471,6 +471,20 @@ describe("Resume", () => {
       )
     )
 
+    it.effect("the connection that was there before has ended all the same", () =>
+      onStage(() =>
+        Effect.gen(function* () {
+          const hello = { profile: "effect" } as const
+          const { peer, ticket } = yield* joined(hello)
+          const unlucky = yield* TestPeer.connect
+          yield* unlucky.send(returnOf(ticket, { last: 0, hello }))
+          yield* unlucky.close()
+          yield* peer.expect("session.closed", (frame) => frame.payload["reason"] === "superseded")
+          yield* rejoin(ticket, { last: 0, hello })
+        })
+      )
+    )
+
     it.effect("to any other peer the token is gone", () =>
       onStage(() =>
         Effect.gen(function* () {

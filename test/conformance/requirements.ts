@@ -124,7 +124,7 @@ const rows = [
   { id: "C-087", section: "§8.2.1", level: "MUST", role: "R", text: "progress.current negative is refused at the source" },
   { id: "C-088", section: "§8.2.1", level: "SHOULD", role: "R", text: "current ≤ total when total is present" },
   { id: "C-089", section: "§8.3", level: "MUST", role: "R", text: "seq starts at 1, +1 each, across concurrent jobs in one session" },
-  { id: "C-090", section: "§8.3", level: "SHOULD", role: "C", text: "Gap → session treated as broken, resume attempted with last contiguous seq", deferred: deferred.resume },
+  { id: "C-090", section: "§8.3", level: "SHOULD", role: "C", text: "Gap → session treated as broken, resume attempted with last contiguous seq" },
   { id: "C-091", section: "§8.4", level: "MUST", role: "R", text: "chunk_seq 0,1,2…; one result_id; all but the last more:true; last more:false" },
   { id: "C-092", section: "§8.4", level: "MUST", role: "R", text: "After a chunk, job.result carries result_id and no inline result" },
   { id: "C-093", section: "§8.4", level: "MUST NOT", role: "R", text: "Agent returning a value after chunks cannot produce a mixed result" },

@@ -112,6 +112,49 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         assert.isTrue(pages.every((page) => numbers(page).at(-1) === "end"))
       }).pipe(using({ maxJournal: 30_000 })))
 
+    it.effect("over all jobs, what a submitter has goes first, and what one waits for goes last", () =>
+      Effect.gen(function*() {
+        const journal = yield* JobJournal.JobJournal
+        const [waitedFor, read, left, next] = ["job_a", "job_b", "job_c", "job_d"] as [Ids.JobId, Ids.JobId, Ids.JobId, Ids.JobId]
+        for (const id of [waitedFor, left, read, next]) yield* journal.open({ id, traceId })
+        yield* journal.advance(waitedFor, Option.some(-1))
+        for (const id of [waitedFor, left, read]) for (let n = 0; n < 50; n++) yield* journal.append(id, 1, [event(n)])
+        yield* journal.advance(read, Option.some(49))
+        const kept = Effect.forEach([waitedFor, left, read], (id) => Effect.map(journal.read(id, -1, all), numbers))
+
+        const more = Effect.fnUntraced(function*(from: number, to: number) {
+          for (let n = from; n < to; n++) {
+            yield* journal.append(next, 1, [event(n)])
+            yield* journal.advance(next, Option.some(n))
+          }
+        })
+        yield* more(0, 130)
+        const [first, second, third] = yield* kept
+        assert.deepStrictEqual([first!.length, second!.length], [50, 50])
+        assert.isBelow(third!.length, 50)
+        // Nothing is left that anybody has: then what nobody waits for.
+        for (let n = 0; n < 130; n++) yield* journal.append(left, 1, [event(n)])
+        assert.lengthOf((yield* kept)[0]!, 50)
+      }).pipe(using({ maxJournal: 30_000 })))
+
+    it.effect("last words and costs have room of their own, which has an end", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.advance(job, Option.some(-1))
+        const fill = yield* Effect.forkChild(Effect.forever(journal.append(job, 1, [event(0)])), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        let written = 0
+        const urgent = yield* Effect.forkChild(
+          Effect.forever(Effect.andThen(journal.append(job, 1, [event(1)], { urgent: true }), Effect.sync(() => written++))),
+          { startImmediately: true }
+        )
+        yield* TestClock.adjust("1 second")
+        assert.isAbove(written, 10)
+        assert.isUndefined(urgent.pollUnsafe())
+        yield* Fiber.interrupt(urgent)
+        yield* Fiber.interrupt(fill)
+      }).pipe(using({ pacingWindow: 2000 })))
+
     it.effect("a job suspends at the window of its pacer and goes on as that advances", () =>
       Effect.gen(function*() {
         const journal = yield* opened

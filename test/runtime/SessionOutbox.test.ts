@@ -62,9 +62,7 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
       yield* Effect.forkScoped(
         Effect.forever(
           Effect.flatMap(Queue.take(drafts), (draft) =>
-            draft.type === "job.event"
-              ? journal.append(idOf(name), 1, [draft])
-              : journal.end(idOf(name), 1, draft)
+            draft.type === "job.event" ? journal.append(idOf(name), 1, [draft]) : journal.end(idOf(name), 1, draft)
           )
         )
       )
@@ -130,7 +128,11 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
         ([seq, frame]) => frame.job_id === idOf(name) && seq > Math.max(acknowledged, ackedOf.get(idOf(name)) ?? 0)
       )
       const sizes = owed.map(([seq]) => texts.get(seq)!.length)
-      if (!ended) assert.isBelow(sizes.slice(0, -1).reduce((sum, size) => sum + size, 0), pacingWindow)
+      if (!ended)
+        assert.isBelow(
+          sizes.slice(0, -1).reduce((sum, size) => sum + size, 0),
+          pacingWindow
+        )
     }
   }
 

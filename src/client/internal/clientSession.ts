@@ -12,7 +12,9 @@ import type * as Message from "../../protocol/Message.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import * as Version from "../../protocol/Version.ts"
 import * as ClientError from "../ClientError.ts"
+import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
+import * as Pace from "./pace.ts"
 import * as Requests from "./requests.ts"
 
 /** The bounds of what a client holds. */
@@ -39,6 +41,10 @@ export interface ClientSession {
   readonly features: ReadonlySet<Feature.Feature>
   /** The runtime is built with this package, and so names the request in each answer. */
   readonly declared: boolean
+  /** As well, and acknowledgements pace it. */
+  readonly paced: boolean
+  /** Whether consumers say themselves how far they are. */
+  readonly manual: boolean
   readonly limits: Limits
   readonly clock: Clock.Clock
   readonly nextId: Effect.Effect<Ids.MessageId>
@@ -50,6 +56,9 @@ export interface ClientSession {
   readonly jobs: Map<Ids.JobId, Job.Job>
   /** Jobs that have ended, or that others submitted: whatever still comes for them is none of ours. */
   readonly settled: Set<Ids.JobId>
+  /** Readings of jobs by subscription, also of those that were submitted here. */
+  readonly observers: Map<Ids.JobId, Set<Job.Followed>>
+  readonly pace: Pace.Pace
   readonly held: Map<Ids.JobId, Held>
   readonly pings: Map<string, Deferred.Deferred<void, ClientError.SessionLost>>
   /** Opened when the connection, waiting for a slow reader, may go on. */
@@ -64,6 +73,8 @@ export interface ClientSession {
   waiting: boolean
   /** Says something over the connection of the moment; suspends while that is full. Without one it is not said. */
   send: (frame: string) => Effect.Effect<void>
+  /** Done whenever more has been consumed. */
+  onProgress: Effect.Effect<void>
   heldCount: number
   heldBytes: number
 }
@@ -79,16 +90,20 @@ export const make = (options: {
   readonly nextId: Effect.Effect<Ids.MessageId>
   readonly scope: Scope.Scope
   readonly lastSeq: number
+  readonly manual: boolean
 }): ClientSession => {
   const declared = options.welcome.capabilities[Feature.declaration.key] !== undefined
   return {
     ...options,
     declared,
+    paced: declared && options.features.has("ack"),
     permits: Semaphore.makeUnsafe(declared ? options.limits.requests : 1),
     requests: Requests.make(),
     traceIds: new Set(),
     jobs: new Map(),
     settled: new Set(),
+    observers: new Map(),
+    pace: Pace.make(options.lastSeq),
     held: new Map(),
     pings: new Map(),
     space: Latch.makeUnsafe(true),
@@ -97,6 +112,7 @@ export const make = (options: {
     lost: undefined,
     waiting: false,
     send: () => Effect.void,
+    onProgress: Effect.void,
     heldCount: 0,
     heldBytes: 0
   }
@@ -118,12 +134,25 @@ export const lose = (self: ClientSession, error: ClientError.SessionLost): void 
   for (const request of self.requests.values()) Requests.refuse(self.requests, request, error)
   for (const job of self.jobs.values()) Job.lose(job, error)
   for (const pong of self.pings.values()) Deferred.doneUnsafe(pong, Exit.fail(error))
+  for (const observers of self.observers.values()) for (const observer of observers) Job.lose(observer, error)
   self.jobs.clear()
+  self.observers.clear()
   self.pings.clear()
   releaseHeld(self)
   Deferred.doneUnsafe(self.farewell, Exit.succeed("closed"))
   self.space.openUnsafe()
 }
+
+/** For the events of a job, within the session's bounds. */
+export const makeBuffer = (self: ClientSession, job: Ids.JobId): EventBuffer.EventBuffer =>
+  EventBuffer.make({
+    job,
+    maxEvents: self.limits.events,
+    maxBytes: self.limits.eventBytes,
+    space: self.space,
+    pace: self.pace,
+    manual: self.manual
+  })
 
 /** No submit waits any more, so what was held belongs to nobody. */
 export const releaseHeld = (self: ClientSession) => {

@@ -24,6 +24,8 @@ export interface Options {
   readonly features: ReadonlyArray<Feature.Feature>
   readonly handshakeTimeout: Duration.Input
   readonly limits: ClientSession.Limits
+  /** Whether consumers say themselves how far they are. */
+  readonly manual: boolean
   readonly reconnect: Schedule.Schedule<unknown, ClientError.SessionLost> | undefined
 }
 
@@ -79,7 +81,8 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
       clock,
       nextId,
       scope: yield* Scope.fork(scope),
-      lastSeq: 0
+      lastSeq: 0,
+      manual: options.manual
     })
     return { session, line }
   })

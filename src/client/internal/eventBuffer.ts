@@ -4,11 +4,13 @@
  * Nothing that an active reader has not taken is ever evicted; while one is behind, {@link isFull} tells the connection to wait. When
  * nobody reads, the oldest events give way, and a stream that is opened later is told how many.
  */
-import { Cause, Effect, Latch, Stream } from "effect"
+import { Cause, Effect, Latch, type Scope, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as ArcpError from "../../protocol/ArcpError.ts"
+import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobEvent from "../../protocol/JobEvent.ts"
 import type * as ClientError from "../ClientError.ts"
+import * as Pace from "./pace.ts"
 
 interface Entry {
   readonly event: JobEvent.JobEvent
@@ -18,6 +20,8 @@ interface Entry {
 interface Reader {
   /** The offset of the event that it takes next. */
   position: number
+  /** The offset up to which it is done with what it took: it has asked for more. */
+  done: number
 }
 
 export interface EventBuffer {
@@ -35,14 +39,29 @@ export interface EventBuffer {
   readonly changed: Latch.Latch
   /** Opened whenever a reader moves on; shared by the buffers of a session, whose connection waits at it. */
   readonly space: Latch.Latch
+  readonly pace: Pace.Pace
+  readonly ledger: Pace.Ledger
+  /** Where the consumer says itself how far it is, the offset of each event. */
+  readonly offsets: WeakMap<JobEvent.JobEvent, number> | undefined
+  /** The offset up to which it has said so. */
+  processed: number
 }
 
-export const make = (options: {
+export interface Options {
+  readonly job: Ids.JobId
   readonly maxEvents: number
   readonly maxBytes: number
   readonly space: Latch.Latch
-}): EventBuffer => ({
+  readonly pace: Pace.Pace
+  /** Whether what a reader takes is consumed only when its consumer says so. */
+  readonly manual: boolean
+}
+
+export const make = ({ job, manual, ...options }: Options): EventBuffer => ({
   ...options,
+  ledger: { job, entries: [] },
+  offsets: manual ? new WeakMap() : undefined,
+  processed: 0,
   entries: [],
   bytes: 0,
   first: 0,
@@ -71,16 +90,41 @@ const trim = (self: EventBuffer) => {
   self.first += count
 }
 
-/** Takes one more event. */
-export const append = (self: EventBuffer, event: JobEvent.JobEvent, weight: number): void => {
+/** Takes one more event; `seq` is its number in the session, if it has one. Whether somebody has yet to consume it. */
+export const append = (
+  self: EventBuffer,
+  event: JobEvent.JobEvent,
+  weight: number,
+  seq: number | undefined
+): boolean => {
   if (self.discarded) {
     self.first++
-    return
+    return false
   }
+  const offset = self.first + self.entries.length
+  const isRead = self.readers.size > 0 && seq !== undefined
+  if (isRead) Pace.enter(self.pace, self.ledger, offset, seq, weight)
+  self.offsets?.set(event, offset)
   self.entries.push({ event, weight })
   self.bytes += weight
   trim(self)
   self.changed.openUnsafe()
+  return isRead
+}
+
+/** What all readers are done with is consumed; without any, everything is. */
+const settle = (self: EventBuffer) => {
+  let done = self.offsets === undefined || self.readers.size === 0 ? Infinity : self.processed
+  if (self.offsets === undefined) for (const reader of self.readers) done = Math.min(done, reader.done)
+  Pace.settle(self.pace, self.ledger, done)
+}
+
+/** The consumer is done with this event and all before it. */
+export const acknowledge = (self: EventBuffer, event: JobEvent.JobEvent): void => {
+  const offset = self.offsets?.get(event)
+  if (offset === undefined || offset < self.processed) return
+  self.processed = offset + 1
+  settle(self)
 }
 
 /** Counts events that were lost before they came here. */
@@ -90,6 +134,9 @@ export const skip = (self: EventBuffer, count: number): void => {
 
 /** Whether a reader is so far behind that the connection has to wait; `factor` stretches the bounds. */
 export const isFull = (self: EventBuffer, factor: number): boolean => self.readers.size > 0 && exceeds(self, factor)
+
+/** As {@link isFull}, where the runtime waits for acknowledgements: only one that does not keep to its window gets here. */
+export const isFlooded = (self: EventBuffer): boolean => self.readers.size > 0 && self.bytes > self.maxBytes * 4
 
 /** Whether the next event would push one out that nobody has read. */
 export const isSpilling = (self: EventBuffer): boolean =>
@@ -125,6 +172,8 @@ const pull = (
   reader: Reader
 ): Effect.Effect<NonEmptyReadonlyArray<JobEvent.JobEvent>, ClientError.EventsError | Cause.Done> =>
   Effect.suspend(() => {
+    reader.done = reader.position
+    settle(self)
     const from = reader.position - self.first
     const [head, ...rest] = self.entries.slice(from, from + pageSize)
     if (head !== undefined) {
@@ -139,34 +188,41 @@ const pull = (
     return Effect.andThen(self.changed.await, pull(self, reader))
   })
 
-/** All events from the first on. */
-export const stream = (self: EventBuffer): Stream.Stream<JobEvent.JobEvent, ClientError.EventsError> =>
-  Stream.unwrap(
-    Effect.map(
-      Effect.acquireRelease(
-        Effect.suspend(() => {
-          if (self.first > 0) {
-            return Effect.fail(
-              new ArcpError.ResumeWindowExpired({
-                message: `The first ${self.first} events of the job are no longer kept`,
-                details: { dropped: self.first }
-              })
-            )
-          }
-          const reader: Reader = { position: 0 }
-          self.readers.add(reader)
-          return Effect.succeed(reader)
-        }),
-        (reader) =>
-          Effect.sync(() => {
-            self.readers.delete(reader)
-            trim(self)
-            self.space.openUnsafe()
-          })
-      ),
-      (reader) => Stream.fromPull(Effect.succeed(pull(self, reader)))
-    )
+/** Reads all events from the oldest that is kept; whatever comes from now on waits for this reader. */
+export const open = (
+  self: EventBuffer
+): Effect.Effect<Stream.Stream<JobEvent.JobEvent, ClientError.EventsError>, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const reader: Reader = { position: self.first, done: self.first }
+        self.readers.add(reader)
+        return reader
+      }),
+      (reader) =>
+        Effect.sync(() => {
+          self.readers.delete(reader)
+          settle(self)
+          trim(self)
+          self.space.openUnsafe()
+        })
+    ),
+    (reader) => Stream.fromPull(Effect.succeed(pull(self, reader)))
   )
+
+/** That the beginning is no longer there. */
+export const expired = (dropped: number, code?: string) =>
+  new ArcpError.ResumeWindowExpired({
+    message: `The first ${dropped} events of the job are no longer kept`,
+    details: { dropped, ...(code === undefined ? undefined : { code }) }
+  })
+
+/** All events from the first on; if the first are gone, what `late` finds instead. */
+export const stream = (
+  self: EventBuffer,
+  late: (dropped: number) => Stream.Stream<JobEvent.JobEvent, ClientError.EventsError>
+): Stream.Stream<JobEvent.JobEvent, ClientError.EventsError> =>
+  Stream.unwrap(Effect.suspend(() => (self.first > 0 ? Effect.succeed(late(self.first)) : open(self))))
 
 /** What a value takes in memory, roughly, in bytes. Not recursive: a peer decides how deep it is. */
 export const weigh = (value: unknown): number => {

@@ -15,6 +15,8 @@ import * as ClientSession from "./clientSession.ts"
 import * as Ended from "./ended.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
+import * as Observation from "./observation.ts"
+import * as Pace from "./pace.ts"
 import * as Requests from "./requests.ts"
 
 type ClientSession = ClientSession.ClientSession
@@ -22,6 +24,10 @@ type ClientSession = ClientSession.ClientSession
 const maxHeld = 1024
 const maxHeldBytes = 4 * 1024 * 1024
 const maxUnclaimed = 1024
+/** What an event weighs beside its own contents. */
+const envelopeWeight = 256
+/** What one weighs that nobody weighs. */
+const unheldWeight = 1024
 
 /**
  * Takes in one frame. What it gives back, if anything, is to be done before the next: a wait, or an answer to send; its failure is the
@@ -74,9 +80,11 @@ const understand = (
     case "session.closed":
     case "session.bye":
       return onFarewell(self, message)
-    case "session.welcome":
     case "session.jobs":
+      return onJobs(self, message)
     case "job.subscribed":
+      return onSubscribed(self, message)
+    case "session.welcome":
       return ignored(message.type, "nobody asked for it")
   }
 }
@@ -85,8 +93,18 @@ const ignored = (type: string | undefined, why: string) =>
   Effect.logDebug(`Ignored ${type === undefined ? "a frame" : `a ${type}`}: ${why}`)
 
 const onEvent = (self: ClientSession, message: JobMessage.Event) => {
-  const job = self.jobs.get(message.job_id!)
-  return job === undefined ? hold(self, message) : tell(self, job, message)
+  const id = message.job_id!
+  const { event_seq } = message
+  if (event_seq !== undefined) Pace.received(self.pace, id, event_seq)
+  const job = self.jobs.get(id)
+  const observers = self.observers.get(id)
+  if (job === undefined && observers === undefined) {
+    Pace.consumed(self.pace, 1, unheldWeight)
+    return hold(self, message)
+  }
+  return job !== undefined && EventBuffer.isSpilling(job.events)
+    ? Effect.andThen(patience(job), Effect.suspend(() => tell(self, job, observers, message) ?? Effect.void))
+    : tell(self, job, observers, message)
 }
 
 /** The codec has checked that the body is one of its kind. */
@@ -97,16 +115,28 @@ const eventOf = (self: ClientSession, { payload }: JobMessage.Event): JobEvent.J
     body: payload.body
   }) as JobEvent.JobEvent
 
-const tell = (self: ClientSession, job: Job.Job, message: JobMessage.Event): Effect.Effect<void> | undefined => {
+const noObservers: ReadonlySet<Job.Followed> = new Set()
+
+/** Gives an event to all who follow the job, and have not had it. */
+const tell = (
+  self: ClientSession,
+  job: Job.Job | undefined,
+  observers: ReadonlySet<Job.Followed> = noObservers,
+  message: JobMessage.Event
+): Effect.Effect<void> | undefined => {
   const event = eventOf(self, message)
-  if (EventBuffer.isSpilling(job.events)) {
-    return Effect.andThen(
-      patience(job),
-      Effect.sync(() => Job.tell(job, event))
-    )
+  const weight = EventBuffer.weigh(event) + envelopeWeight
+  let isRead = false
+  let blocked: Job.Followed | undefined
+  const give = (followed: Job.Followed) => {
+    if (!Job.isNext(followed, message.job_seq)) return
+    isRead = Job.tell(followed, event, weight, message) || isRead
+    if (isBlocked(self, followed)) blocked = followed
   }
-  Job.tell(job, event)
-  return isBlocked(self, job) ? untilRead(self, job) : undefined
+  if (job !== undefined) give(job)
+  for (const observer of observers) give(observer)
+  if (!isRead) Pace.consumed(self.pace, 1, weight)
+  return blocked === undefined ? undefined : untilRead(self, blocked)
 }
 
 /** A job may say more than is kept before the fiber that submitted it had a turn to open the stream: it gets a few. */
@@ -116,17 +146,21 @@ const patience = Effect.fnUntraced(function* (job: Job.Job) {
 
 /**
  * A slow reader holds up the connection, so that it loses nothing. But the reader may be slow because it waits for an answer that is to
- * come over this very connection, so while requests are under way the bounds are stretched.
+ * come over this very connection, so while requests are under way the bounds are stretched; and a runtime that waits for acknowledgements
+ * is not held up at all, since a reader of one job may wait for another.
  */
-const isBlocked = (self: ClientSession, job: Job.Job) =>
-  self.lost === undefined && EventBuffer.isFull(job.events, self.requests.size === 0 && self.pings.size === 0 ? 1 : 4)
+const isBlocked = (self: ClientSession, { events }: Job.Followed) =>
+  self.lost === undefined &&
+  (self.paced
+    ? EventBuffer.isFlooded(events)
+    : EventBuffer.isFull(events, self.requests.size === 0 && self.pings.size === 0 ? 1 : 4))
 
-const untilRead = (self: ClientSession, job: Job.Job): Effect.Effect<void> =>
+const untilRead = (self: ClientSession, followed: Job.Followed): Effect.Effect<void> =>
   Effect.suspend(() => {
-    self.waiting = isBlocked(self, job)
+    self.waiting = isBlocked(self, followed)
     if (!self.waiting) return Effect.void
     self.space.closeUnsafe()
-    return Effect.andThen(self.space.await, untilRead(self, job))
+    return Effect.andThen(self.space.await, untilRead(self, followed))
   })
 
 /** An event of a job that is not known may be of one whose acceptance is under way (§7.1). */
@@ -190,11 +224,7 @@ const adopt = (
     agent: payload.agent === undefined || payload.agent === "" ? (request?.agent ?? "") : payload.agent,
     traceId,
     acceptedAt: Option.getOrElse(Timestamp.parse(payload.accepted_at ?? ""), () => now),
-    events: EventBuffer.make({
-      maxEvents: self.limits.events,
-      maxBytes: self.limits.eventBytes,
-      space: self.space
-    }),
+    events: ClientSession.makeBuffer(self, payload.job_id),
     maxResultBytes: self.limits.resultBytes
   })
   self.jobs.set(job.id, job)
@@ -202,8 +232,13 @@ const adopt = (
   if (held !== undefined) {
     self.held.delete(job.id)
     for (const frame of held.frames) {
-      if (frame.type === "job.event") Job.tell(job, eventOf(self, frame))
-      else end(self, job, frame)
+      if (frame.type === "job.event") {
+        const event = eventOf(self, frame)
+        // Its number was acknowledged when it came.
+        Job.tell(job, event, EventBuffer.weigh(event) + envelopeWeight, {
+          ...(frame.job_seq === undefined ? undefined : { job_seq: frame.job_seq })
+        })
+      } else end(self, job, frame)
     }
     if (held.dropped > 0) EventBuffer.skip(job.events, held.dropped)
     if (held.unread) endUnread(self, job, "The job's outcome came before its acceptance and could not be kept")
@@ -232,10 +267,30 @@ const forget = (self: ClientSession, job: Job.Job) => {
 }
 
 const onTerminal = (self: ClientSession, message: Message.Terminal) => {
-  const job = message.job_id === undefined ? undefined : self.jobs.get(message.job_id)
-  if (job === undefined) return hold(self, message)
-  end(self, job, message)
-  return undefined
+  const id = message.job_id
+  const job = id === undefined ? undefined : self.jobs.get(id)
+  const observers = id === undefined ? undefined : self.observers.get(id)
+  if (job === undefined && observers === undefined) return hold(self, message)
+  if (job !== undefined) end(self, job, message)
+  return observers === undefined ? undefined : endObservers(self, observers, message)
+}
+
+/** An end that comes before what an observer waits for is not the end of its reading: what is missing is asked for once more. */
+const endObservers = (self: ClientSession, observers: ReadonlySet<Job.Followed>, message: Message.Terminal) => {
+  const behind: Array<Job.Followed> = []
+  for (const observer of observers) {
+    if (observer.finalStatus !== undefined) continue
+    if (Job.isNext(observer, message.job_seq)) Job.finish(observer, message)
+    else if (observer.strict && message.job_seq! > observer.cursor!) behind.push(observer)
+  }
+  return behind.length === 0
+    ? undefined
+    : Effect.forEach(
+        behind,
+        (observer) =>
+          Effect.flatMap(self.nextId, (id) => self.send(Observation.frame(self, observer, { history: true })(id))),
+        { discard: true }
+      )
 }
 
 /** What no job ends with, but a request about a job is refused with: some peers say it as if the job had (§7.2, §7.4). */
@@ -243,7 +298,8 @@ const isRefusal = (self: ClientSession, { job_id, payload }: JobMessage.JobError
   !self.declared &&
   (payload.code === "DUPLICATE_KEY" ||
     payload.code === "JOB_NOT_FOUND" ||
-    (payload.code === "PERMISSION_DENIED" && Requests.cancelOf(self.requests, job_id) !== undefined))
+    (payload.code === "PERMISSION_DENIED" &&
+      (Requests.cancelOf(self.requests, job_id) ?? Requests.subscribeOf(self.requests, job_id)) !== undefined))
 
 const onJobError = (self: ClientSession, message: JobMessage.JobError) => {
   const named = Requests.named(self.requests, message)
@@ -256,6 +312,7 @@ const onJobError = (self: ClientSession, message: JobMessage.JobError) => {
   if (!isRefusal(self, message) && (known || self.declared)) return onTerminal(self, message)
   const request =
     Requests.cancelOf(self.requests, job_id) ??
+    Requests.subscribeOf(self.requests, job_id) ??
     (payload.code === "JOB_NOT_FOUND" ? undefined : Requests.submitOf(self.requests, message, self.declared))
   if (request === undefined) return ignored(message.type, "no request waits for it")
   Requests.refuse(self.requests, request, ArcpError.fromPayload(payload))
@@ -271,6 +328,22 @@ const onCancelled = (self: ClientSession, message: JobMessage.Cancelled) => {
     (id === undefined && !self.declared ? Requests.oldestCancel(self.requests) : undefined)
   if (request?._tag !== "Cancel") return ignored(message.type, "no cancellation waits for it")
   Requests.cancelled(self.requests, request)
+  return undefined
+}
+
+const onSubscribed = (self: ClientSession, message: JobMessage.Subscribed) => {
+  const named = Requests.named(self.requests, message)
+  const request = named ?? Requests.subscribeOf(self.requests, message.payload.job_id)
+  if (request?._tag !== "Subscribe") return ignored(message.type, "no subscription waits for it")
+  Requests.subscribed(self.requests, request, message.payload)
+  return undefined
+}
+
+const onJobs = (self: ClientSession, message: SessionMessage.Jobs) => {
+  const named = Requests.named(self.requests, message)
+  const request = named ?? (self.declared ? undefined : Requests.oldestList(self.requests))
+  if (request?._tag !== "List") return ignored(message.type, "no listing waits for it")
+  Requests.listed(self.requests, request, message.payload)
   return undefined
 }
 
@@ -295,11 +368,12 @@ const onSessionError = (self: ClientSession, message: SessionMessage.SessionErro
   // JOB_NOT_FOUND answers no submit: it is for a cancellation that the job's end has overtaken.
   const request =
     Requests.cancelOf(self.requests, payload.job_id) ??
+    Requests.subscribeOf(self.requests, payload.job_id) ??
     (self.declared || payload.request_id !== undefined
       ? undefined
       : error._tag === "JobNotFound"
-        ? Requests.oldestCancel(self.requests)
-        : (Requests.submitOf(self.requests, message, false) ?? Requests.oldestCancel(self.requests)))
+        ? (Requests.oldestCancel(self.requests) ?? Requests.oldestSubscribe(self.requests))
+        : (Requests.submitOf(self.requests, message, false) ?? Requests.oldest(self.requests)))
   if (request === undefined) {
     return Effect.logWarning(`The runtime reported an error that belongs to no request: ${payload.code}`)
   }
@@ -343,6 +417,8 @@ const misunderstand = (self: ClientSession, bad: Codec.BadFrame) => {
   const isTerminal = bad.type === "job.result" || bad.type === "job.error"
   const job = isTerminal && id !== undefined ? self.jobs.get(id) : undefined
   const request = job === undefined ? requestOf(self, bad) : undefined
+  const observers = isTerminal && id !== undefined ? self.observers.get(id) : undefined
+  for (const observer of observers ?? noObservers) Job.finishUnread(observer, message)
   if (job !== undefined) endUnread(self, job, message)
   else if (request !== undefined) {
     Requests.refuse(self.requests, request, new ArcpError.InternalError({ message }))
@@ -365,6 +441,10 @@ const requestOf = (self: ClientSession, bad: Codec.BadFrame): Requests.Request |
       return only?._tag === "Submit" ? only : undefined
     case "job.cancelled":
       return only?._tag === "Cancel" ? only : undefined
+    case "job.subscribed":
+      return only?._tag === "Subscribe" ? only : undefined
+    case "session.jobs":
+      return only?._tag === "List" ? only : undefined
     case "session.error":
       return only
     case "job.error":

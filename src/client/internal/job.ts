@@ -20,20 +20,52 @@ export type Outcome =
   /** The outcome is not known: the session went, or what came cannot be used. */
   | { readonly _tag: "Unknown"; readonly error: ArcpError.ArcpError }
 
-export interface Job {
+/** What is heard of a job, whoever submitted it. */
+export interface Followed {
   readonly id: Ids.JobId
+  readonly events: EventBuffer.EventBuffer
+  readonly outcome: Deferred.Deferred<Outcome>
+  assembly: Result.Result<ResultAssembler.ResultAssembler, ResultAssembler.AssemblyError>
+  finalStatus: string | undefined
+  /** The place in the job's own sequence of what was taken last; nothing if any is as good as another to begin with. */
+  cursor: number | undefined
+  /** What comes next has to be the next in the job's own sequence: all else is of another reading of the same job. */
+  strict: boolean
+  /** What is missing was said to be gone, so that the next may come from anywhere behind it. */
+  lagged: boolean
+  /** Nothing may be missing. */
+  readonly whole: boolean
+}
+
+/** A job that was submitted here. */
+export interface Job extends Followed {
   readonly accepted: JobMessage.Accepted["payload"]
   readonly agent: string
   readonly traceId: Ids.TraceId
   /** Milliseconds since the Unix epoch. */
   readonly acceptedAt: number
-  readonly events: EventBuffer.EventBuffer
-  readonly outcome: Deferred.Deferred<Outcome>
-  assembly: Result.Result<ResultAssembler.ResultAssembler, ResultAssembler.AssemblyError>
-  finalStatus: string | undefined
   /** How many were given out. */
   handles: number
 }
+
+export const follow = (options: {
+  readonly id: Ids.JobId
+  readonly events: EventBuffer.EventBuffer
+  readonly maxResultBytes: number
+  readonly cursor: number | undefined
+  readonly strict: boolean
+  readonly whole: boolean
+}): Followed => ({
+  id: options.id,
+  events: options.events,
+  outcome: Deferred.makeUnsafe(),
+  assembly: Result.succeed(ResultAssembler.make(options.maxResultBytes)),
+  finalStatus: undefined,
+  cursor: options.cursor,
+  strict: options.strict,
+  lagged: false,
+  whole: options.whole
+})
 
 export const make = (options: {
   readonly accepted: JobMessage.Accepted["payload"]
@@ -43,35 +75,52 @@ export const make = (options: {
   readonly events: EventBuffer.EventBuffer
   readonly maxResultBytes: number
 }): Job => ({
-  id: options.accepted.job_id,
+  ...follow({ ...options, id: options.accepted.job_id, cursor: undefined, strict: false, whole: false }),
   accepted: options.accepted,
   agent: options.agent,
   traceId: options.traceId,
   acceptedAt: options.acceptedAt,
-  events: options.events,
-  outcome: Deferred.makeUnsafe(),
-  assembly: Result.succeed(ResultAssembler.make(options.maxResultBytes)),
-  finalStatus: undefined,
   handles: 0
 })
 
-/** Takes one more event. Chunks of the result are put together here, so that the result comes whether or not anybody reads events. */
-export const tell = (self: Job, event: JobEvent.JobEvent): void => {
+/** Whether a frame with this place in the job's sequence is the next; nothing can be said of one without. */
+export const isNext = (self: Followed, job_seq: number | undefined): boolean => {
+  if (job_seq === undefined || self.cursor === undefined) return true
+  return self.strict && !self.lagged ? job_seq === self.cursor + 1 : job_seq > self.cursor
+}
+
+/**
+ * Takes one more event, and tells whether somebody has yet to consume it. Chunks of the result are put together here, so that the result
+ * comes whether or not anybody reads events.
+ */
+export const tell = (
+  self: Followed,
+  event: JobEvent.JobEvent,
+  weight: number,
+  { event_seq, job_seq }: { readonly event_seq?: number; readonly job_seq?: number }
+): boolean => {
+  if (job_seq !== undefined) {
+    self.cursor = job_seq
+    self.lagged = false
+  } else if (event.kind === "status" && (event.body as JobEvent.Body<"status">).phase === "subscription_lagged") {
+    if (self.whole) EventBuffer.end(self.events, EventBuffer.expired(self.cursor ?? 0))
+    self.lagged = true
+  }
   if (event.kind === "result_chunk") {
     const chunk = event.body as ResultAssembler.Chunk
     self.assembly = Result.flatMap(self.assembly, (assembler) => ResultAssembler.add(assembler, chunk))
   }
-  EventBuffer.append(self.events, event, EventBuffer.weigh(event))
+  return EventBuffer.append(self.events, event, weight, event_seq)
 }
 
-const end = (self: Job, finalStatus: string, outcome: Outcome) => {
+const end = (self: Followed, finalStatus: string, outcome: Outcome) => {
   self.finalStatus = finalStatus
   // The chunks are in the outcome now, or of no use.
   self.assembly = Result.succeed(ResultAssembler.make(0))
   Deferred.doneUnsafe(self.outcome, Exit.succeed(outcome))
 }
 
-const valueOf = (self: Job, payload: JobMessage.JobResult["payload"]): Outcome => {
+const valueOf = (self: Followed, payload: JobMessage.JobResult["payload"]): Outcome => {
   if (payload.result_id === undefined) return { _tag: "Result", value: payload.result ?? null }
   const { result_id, result_size } = payload
   const assembled = Result.flatMap(self.assembly, (assembler) =>
@@ -83,7 +132,7 @@ const valueOf = (self: Job, payload: JobMessage.JobResult["payload"]): Outcome =
 }
 
 /** The job has ended. */
-export const finish = (self: Job, terminal: Message.Terminal): void => {
+export const finish = (self: Followed, terminal: Message.Terminal): void => {
   EventBuffer.end(self.events, "done")
   const { payload } = terminal
   end(
@@ -94,7 +143,7 @@ export const finish = (self: Job, terminal: Message.Terminal): void => {
 }
 
 /** The job has ended, but nobody can say how: its last frame was unreadable, or came too early to be kept. */
-export const finishUnread = (self: Job, message: string): void => {
+export const finishUnread = (self: Followed, message: string): void => {
   EventBuffer.end(self.events, "done")
   end(self, "unknown", {
     _tag: "Unknown",
@@ -103,7 +152,7 @@ export const finishUnread = (self: Job, message: string): void => {
 }
 
 /** The session has gone, and no more will be heard of the job. */
-export const lose = (self: Job, error: ClientError.SessionLost): void => {
+export const lose = (self: Followed, error: ClientError.SessionLost): void => {
   EventBuffer.end(self.events, error)
   Deferred.doneUnsafe(self.outcome, Exit.succeed({ _tag: "Unknown", error }))
 }

@@ -1,16 +1,18 @@
 /**
- * A connection at work for a session: one fiber reads, one writes what has gathered, one watches for silence. Whichever ends first ends the
- * link, and says what that means for the session.
+ * A connection at work for a session: one fiber reads, one writes what has gathered, one watches for silence, one
+ * acknowledges. Whichever ends first ends the link, and says what that means for the session.
  */
 import { type Cause, Deferred, Duration, Effect, Queue } from "effect"
 import * as ArcpError from "../../protocol/ArcpError.ts"
+import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import * as Connection from "../../session/Connection.ts"
 import * as Heartbeat from "../../session/Heartbeat.ts"
-import type * as ClientSession from "./clientSession.ts"
+import * as ClientSession from "./clientSession.ts"
 import * as Ended from "./ended.ts"
 import * as Exchange from "./exchange.ts"
 import * as Handshake from "./handshake.ts"
 import * as Inbound from "./inbound.ts"
+import * as Pace from "./pace.ts"
 
 export interface Link {
   /** Reads and writes until the connection, or the session, ends. */
@@ -88,11 +90,32 @@ export const make = Effect.fnUntraced(function* (session: ClientSession.ClientSe
           )
         )
 
+  const acknowledge: Effect.Effect<never> = Effect.gen(function* () {
+    const isNegotiated = session.features.has("ack")
+    Pace.forget(session.pace)
+    while (true) {
+      yield* session.pace.pending.await
+      yield* Effect.timeoutOption(session.pace.due.await, Pace.interval)
+      const payload = Pace.take(session.pace, session.lastSeq)
+      if (payload === undefined) continue
+      yield* session.onProgress
+      const isEmpty = payload.last_processed_seq === 0 && payload.jobs === undefined
+      if (!isNegotiated || isEmpty) continue
+      const ack: SessionMessage.Ack = {
+        ...ClientSession.head(session, yield* session.nextId),
+        type: "session.ack",
+        payload: session.paced ? payload : { last_processed_seq: payload.last_processed_seq }
+      }
+      yield* send(JSON.stringify(ack))
+    }
+  })
+
   return {
     run: Effect.raceAllFirst([
       write,
       read,
       watch,
+      acknowledge,
       Effect.andThen(Exchange.repeat(session, unanswered, send), Effect.never)
     ]).pipe(
       Effect.catchDefect((defect) =>

@@ -155,6 +155,10 @@ export const subscribeOf = (self: Requests, jobId: Ids.JobId | undefined): Subsc
     ? undefined
     : first(self, (request): request is Subscribe => request._tag === "Subscribe" && request.jobId === jobId)
 
+/** The one subscription that an answer without any id can be about. */
+export const oldestSubscribe = (self: Requests): Subscribe | undefined =>
+  first(self, (request): request is Subscribe => request._tag === "Subscribe")
+
 /** The listing that has waited longest. */
 export const oldestList = (self: Requests): List | undefined => first(self, isList)
 

@@ -1,7 +1,7 @@
 /**
  * An agent as its caller sees it: how to say the input, and what the outcome means. Either a contract says so, or everything is JSON.
  */
-import { type Context, Effect, Option, type Schema, SchemaParser } from "effect"
+import { type Context, Deferred, Effect, type Exit, Option, type Schema, SchemaParser } from "effect"
 import * as AgentContract from "../../protocol/AgentContract.ts"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Codec from "../../protocol/Codec.ts"
@@ -9,11 +9,20 @@ import type * as Json from "../../protocol/Json.ts"
 import type * as ClientError from "../ClientError.ts"
 import type * as Job from "./job.ts"
 
-export interface Target<A, E> {
+export interface Target<A, E> extends Reader<A, E> {
   /** `name` or `name@version`. */
   readonly reference: string
   readonly input: Effect.Effect<Json.Json, ArcpError.InvalidRequest>
+}
+
+/** What the outcome means. */
+export interface Reader<A, E> {
   readonly decode: (outcome: Job.Outcome) => Effect.Effect<A, ClientError.JobFailure<E>>
+}
+
+/** Whatever it is, it is JSON. */
+export const json: Reader<Json.Json, never> = {
+  decode: (outcome) => (outcome._tag === "Result" ? Effect.succeed(outcome.value) : Effect.fail(ordinary(outcome)))
 }
 
 const at = (root: string, field: string) =>
@@ -23,8 +32,17 @@ const at = (root: string, field: string) =>
 export const named = (reference: string, input: Json.Json): Target<Json.Json, never> => ({
   reference,
   input: Effect.succeed(input),
-  decode: (outcome) => (outcome._tag === "Result" ? Effect.succeed(outcome.value) : Effect.fail(ordinary(outcome)))
+  ...json
 })
+
+/** Gives what the outcome means, which is found out once, however many ask. */
+export const outcome = <A, E>(job: Job.Followed, reader: Reader<A, E>): Effect.Effect<A, ClientError.JobFailure<E>> => {
+  let decoded: Exit.Exit<A, ClientError.JobFailure<E>> | undefined
+  return Effect.flatMap(
+    Deferred.await(job.outcome),
+    (outcome) => decoded ?? Effect.flatMap(Effect.exit(reader.decode(outcome)), (exit) => (decoded ??= exit))
+  )
+}
 
 const ordinary = (outcome: Exclude<Job.Outcome, { readonly _tag: "Result" }>): ArcpError.ArcpError =>
   outcome._tag === "Error" ? ArcpError.fromPayload(outcome.payload) : outcome.error
@@ -34,13 +52,11 @@ type Services<Input extends Schema.Top, Output extends Schema.Top, Failure exten
   | Output["DecodingServices"]
   | Failure["DecodingServices"]
 
-/** An agent by its contract, whose schemas read and write. */
-export const contracted = <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>(
-  contract: AgentContract.AgentContract<Input, Output, Failure>,
-  input: Input["Type"],
-  services: Context.Context<Services<Input, Output, Failure>>
-): Target<Output["Type"], Failure["Type"]> => {
-  const encode = SchemaParser.encodeUnknownEffect(contract.input)
+/** The outcome as a contract's schemas read it. */
+export const reader = <Output extends Schema.Top, Failure extends Schema.Top>(
+  contract: AgentContract.AgentContract<Schema.Top, Output, Failure>,
+  services: Context.Context<Output["DecodingServices"] | Failure["DecodingServices"]>
+): Reader<Output["Type"], Failure["Type"]> => {
   const decodeOutput = SchemaParser.decodeUnknownEffect(contract.output)
   const decodeError = SchemaParser.decodeUnknownEffect(contract.error)
 
@@ -51,19 +67,6 @@ export const contracted = <Input extends Schema.Top, Output extends Schema.Top, 
       : Effect.succeedNone
 
   return {
-    reference: AgentContract.reference(contract),
-    input: encode(input).pipe(
-      Effect.provideContext(services),
-      Effect.mapError((issue) => {
-        const { field, problem } = Codec.describe(issue)
-        return new ArcpError.InvalidRequest({
-          message: `${at("input", field)}: ${problem}`,
-          details: { field: at("input", field) }
-        })
-      }),
-      // What a schema encodes to is checked to be JSON when it is written; nothing at all is written as null.
-      Effect.map((encoded) => (encoded ?? null) as Json.Json)
-    ),
     decode: (outcome) => {
       if (outcome._tag === "Result") {
         return decodeOutput(outcome.value).pipe(
@@ -84,3 +87,25 @@ export const contracted = <Input extends Schema.Top, Output extends Schema.Top, 
     }
   }
 }
+
+/** An agent by its contract, whose schemas read and write. */
+export const contracted = <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>(
+  contract: AgentContract.AgentContract<Input, Output, Failure>,
+  input: Input["Type"],
+  services: Context.Context<Services<Input, Output, Failure>>
+): Target<Output["Type"], Failure["Type"]> => ({
+  ...reader(contract, services),
+  reference: AgentContract.reference(contract),
+  input: SchemaParser.encodeUnknownEffect(contract.input)(input).pipe(
+    Effect.provideContext(services),
+    Effect.mapError((issue) => {
+      const { field, problem } = Codec.describe(issue)
+      return new ArcpError.InvalidRequest({
+        message: `${at("input", field)}: ${problem}`,
+        details: { field: at("input", field) }
+      })
+    }),
+    // What a schema encodes to is checked to be JSON when it is written; nothing at all is written as null.
+    Effect.map((encoded) => (encoded ?? null) as Json.Json)
+  )
+})

@@ -1,0 +1,123 @@
+/**
+ * How far a session's consumers are, and what is to be acknowledged of it (§6.5).
+ *
+ * An event needs a consumer only if somebody reads its job when it comes; then it stands in the ledger of that reading until it has been
+ * consumed. All else is done with on receipt. Coalesced: an acknowledgement is due after so many events, or so much text, or so much time.
+ */
+import { Latch } from "effect"
+import type * as Ids from "../../protocol/Ids.ts"
+import type * as SessionMessage from "../../protocol/SessionMessage.ts"
+
+/** Events after which an acknowledgement is due. */
+const maxEvents = 32
+/** As much of what they weigh in memory: well within half of the window that a runtime gives a job, whatever the events look like. */
+const maxWeight = 512 * 1024
+/** Milliseconds after which an acknowledgement is due in any case. */
+export const interval = 250
+
+export interface Pace {
+  /** The ledgers with something in them. */
+  readonly open: Set<Ledger>
+  /** The last number of each job, as far as it is not acknowledged. */
+  readonly last: Map<Ids.JobId, number>
+  /** What was said of single jobs beyond `acknowledged`. */
+  readonly acknowledgedJobs: Map<Ids.JobId, number>
+  acknowledged: number
+  events: number
+  weight: number
+  /** Open while there is something to acknowledge. */
+  readonly pending: Latch.Latch
+  /** Open when it should not wait. */
+  readonly due: Latch.Latch
+}
+
+/** What one reading of a job has yet to consume, oldest first. */
+export interface Ledger {
+  readonly job: Ids.JobId
+  readonly entries: Array<{ readonly offset: number; readonly seq: number; readonly weight: number }>
+}
+
+export const make = (acknowledged: number): Pace => ({
+  open: new Set(),
+  last: new Map(),
+  acknowledgedJobs: new Map(),
+  acknowledged,
+  events: 0,
+  weight: 0,
+  pending: Latch.makeUnsafe(false),
+  due: Latch.makeUnsafe(false)
+})
+
+/** An event of the job came under this number. */
+export const received = (self: Pace, job: Ids.JobId, seq: number): void => void self.last.set(job, seq)
+
+/** So much was consumed. */
+export const consumed = (self: Pace, events: number, weight: number): void => {
+  self.events += events
+  self.weight += weight
+  self.pending.openUnsafe()
+  if (self.events >= maxEvents || self.weight >= maxWeight) self.due.openUnsafe()
+}
+
+export const enter = (self: Pace, ledger: Ledger, offset: number, seq: number, weight: number): void => {
+  ledger.entries.push({ offset, seq, weight })
+  self.open.add(ledger)
+}
+
+/** All before this offset has been consumed. */
+export const settle = (self: Pace, ledger: Ledger, offset: number): void => {
+  const { entries } = ledger
+  let count = 0
+  let weight = 0
+  while (count < entries.length && entries[count]!.offset < offset) weight += entries[count++]!.weight
+  if (count === 0) return
+  entries.splice(0, count)
+  if (entries.length === 0) self.open.delete(ledger)
+  consumed(self, count, weight)
+}
+
+/** The highest number up to which nothing waits for a consumer. */
+export const cumulative = (self: Pace, lastSeq: number): number => {
+  let seq = lastSeq
+  for (const { entries } of self.open) seq = Math.min(seq, entries[0]!.seq - 1)
+  return seq
+}
+
+const ofJob = (self: Pace, job: Ids.JobId, last: number): number => {
+  let seq = last
+  for (const ledger of self.open) if (ledger.job === job) seq = Math.min(seq, ledger.entries[0]!.seq - 1)
+  return seq
+}
+
+/** What to say now, if there is anything new. */
+export const take = (self: Pace, lastSeq: number): SessionMessage.Ack["payload"] | undefined => {
+  self.events = 0
+  self.weight = 0
+  self.pending.closeUnsafe()
+  self.due.closeUnsafe()
+  const seq = cumulative(self, lastSeq)
+  const jobs: { [job: string]: number } = {}
+  for (const [job, last] of self.last) {
+    if (last <= seq) {
+      self.last.delete(job)
+      self.acknowledgedJobs.delete(job)
+      continue
+    }
+    const own = ofJob(self, job, last)
+    if (own <= seq || own <= (self.acknowledgedJobs.get(job) ?? 0)) continue
+    self.acknowledgedJobs.set(job, own)
+    jobs[job] = own
+  }
+  const some = Object.keys(jobs).length > 0
+  if (seq <= self.acknowledged && !some) return undefined
+  self.acknowledged = Math.max(seq, self.acknowledged)
+  return { last_processed_seq: self.acknowledged, ...(some ? { jobs } : undefined) }
+}
+
+/** The next connection is told anew. */
+export const forget = (self: Pace): void => {
+  self.acknowledged = -1
+  self.acknowledgedJobs.clear()
+  self.pending.openUnsafe()
+  self.due.openUnsafe()
+}

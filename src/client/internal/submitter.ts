@@ -1,0 +1,145 @@
+/**
+ * What a client does with jobs of its own: submit, follow, cancel (§7.1, §7.4).
+ */
+import { type Context, DateTime, Deferred, Effect, type Option, Tracer } from "effect"
+import type { SecureRandom } from "effect/crypto"
+import * as ArcpError from "../../protocol/ArcpError.ts"
+import * as Ids from "../../protocol/Ids.ts"
+import type * as JobMessage from "../../protocol/JobMessage.ts"
+import * as ClientError from "../ClientError.ts"
+import type * as JobHandle from "../JobHandle.ts"
+import * as ClientSession from "./clientSession.ts"
+import type * as Connect from "./connect.ts"
+import * as EventBuffer from "./eventBuffer.ts"
+import * as Exchange from "./exchange.ts"
+import type * as Job from "./job.ts"
+import * as Observation from "./observation.ts"
+import * as Requests from "./requests.ts"
+import * as Submission from "./submission.ts"
+import * as Target from "./target.ts"
+
+type ClientSession = ClientSession.ClientSession
+
+export interface Options extends Submission.Options {
+  readonly cancelOnInterrupt?: boolean
+}
+
+export interface Surroundings {
+  readonly conversation: Connect.Conversation
+  readonly context: Context.Context<SecureRandom.SecureRandom>
+  /** Milliseconds that an answer may take. */
+  readonly within: number
+}
+
+/** Asks the runtime to end a job. */
+export const cancel = Effect.fn("JobHandle.cancel")(function* (
+  session: ClientSession,
+  { finalStatus, id }: Pick<Job.Followed, "id" | "finalStatus">,
+  reason: string,
+  within: number
+) {
+  if (finalStatus !== undefined) {
+    return yield* new ArcpError.JobNotFound({
+      message: "The job has already ended",
+      details: { job_id: id, final_status: finalStatus }
+    })
+  }
+  const frame: Omit<JobMessage.Cancel, "id"> = {
+    ...ClientSession.base(session),
+    type: "job.cancel",
+    job_id: id,
+    payload: { job_id: id, reason }
+  }
+  const pending = Requests.cancel(yield* session.nextId, id, Requests.framed(frame))
+  return yield* Exchange.request(session, pending, within).pipe(Effect.mapError(ClientError.fromCancel))
+})
+
+export const make = ({ context, conversation, within }: Surroundings) => {
+  /** Distinct among the submits under way, since peers match acceptances by it (§11). */
+  const traceIdOf = (session: ClientSession, given: string | undefined, span: Option.Option<Tracer.AnySpan>) => {
+    if (given !== undefined) return Effect.fromResult(Submission.traceId(given))
+    const traced = Submission.traceId(span._tag === "Some" ? span.value.traceId : "")
+    return traced._tag === "Success" && !session.traceIds.has(traced.success)
+      ? Effect.succeed(traced.success)
+      : Effect.provideContext(Ids.makeTraceId, context)
+  }
+
+  /** Nobody will ever hold the job. */
+  const abandon = (session: ClientSession, job: Job.Job, cancelOnInterrupt: boolean) => {
+    if (job.handles === 0) EventBuffer.discard(job.events)
+    return cancelOnInterrupt ? Effect.ignore(cancel(session, job, "client.interrupt", within)) : Effect.void
+  }
+
+  const accept = Effect.fn("ArcpClient.submit")(function* (
+    target: Target.Target<unknown, unknown>,
+    options: Options,
+    span: Option.Option<Tracer.AnySpan>
+  ) {
+    const input = yield* target.input
+    const key = options.idempotencyKey ?? (yield* Effect.provideContext(Submission.makeIdempotencyKey, context))
+    const session = yield* conversation.session
+    const payload = yield* Effect.fromResult(Submission.make(session.features, target.reference, input, key, options))
+    const trace_id = yield* traceIdOf(session, options.traceId, span)
+    const encode = yield* Effect.fromResult(
+      Submission.encode({ ...ClientSession.base(session), type: "job.submit", trace_id, payload })
+    )
+    const pending = Requests.submit(yield* session.nextId, trace_id, target.reference, encode)
+    session.traceIds.add(trace_id)
+    const job = yield* Exchange.request(session, pending, within).pipe(
+      Effect.mapError(ClientError.fromSubmit),
+      Effect.ensuring(Effect.sync(() => session.traceIds.delete(trace_id))),
+      Effect.onInterrupt(() => {
+        const isSent = session.requests.has(pending.id) || Deferred.isDoneUnsafe(pending.reply)
+        const abandoned = Effect.flatMap(Deferred.await(pending.reply), (job) =>
+          abandon(session, job, options.cancelOnInterrupt ?? false)
+        )
+        return isSent ? Effect.forkIn(Effect.ignore(abandoned), session.scope) : Effect.void
+      })
+    )
+    return { session, job }
+  })
+
+  const handle = <A, E>(
+    session: ClientSession,
+    job: Job.Job,
+    target: Target.Target<A, E>
+  ): JobHandle.JobHandle<A, E> => {
+    job.handles++
+    EventBuffer.keep(job.events)
+    const readings = new Set([job.events])
+    return {
+      id: job.id,
+      agent: job.agent,
+      lease: job.accepted.lease,
+      leaseConstraints: job.accepted.lease_constraints,
+      budget: job.accepted.budget,
+      credentials: job.accepted.credentials ?? [],
+      traceId: job.traceId,
+      acceptedAt: DateTime.makeUnsafe(job.acceptedAt),
+      events: EventBuffer.stream(job.events, (dropped) =>
+        Observation.history(session, job.id, dropped, within, readings)
+      ),
+      ack: (event) =>
+        Effect.sync(() => {
+          for (const reading of readings) EventBuffer.acknowledge(reading, event)
+        }),
+      result: Target.outcome(job, target),
+      cancel: (reason = "client.cancel") => cancel(session, job, reason, within)
+    }
+  }
+
+  const accepted = (target: Target.Target<unknown, unknown>, options: Options) =>
+    Effect.flatMap(Effect.serviceOption(Tracer.ParentSpan), (span) => accept(target, options, span))
+
+  return {
+    submit: <A, E>(target: Target.Target<A, E>, options: Options = {}) =>
+      Effect.map(accepted(target, options), ({ job, session }) => handle(session, job, target)),
+    run: <A, E>(target: Target.Target<A, E>, options: Options = {}) =>
+      Effect.flatMap(accepted(target, options), ({ job, session }) => {
+        if (job.handles === 0) EventBuffer.discard(job.events)
+        return Effect.onInterrupt(Target.outcome(job, target), () =>
+          abandon(session, job, options.cancelOnInterrupt ?? false)
+        )
+      })
+  }
+}

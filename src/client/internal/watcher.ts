@@ -1,0 +1,138 @@
+/**
+ * What a client can know of jobs that it did not submit, or not in this session: listings and subscriptions (§6.6, §7.6).
+ */
+import { DateTime, Effect, Option, type Scope, Stream } from "effect"
+import * as ArcpError from "../../protocol/ArcpError.ts"
+import * as Ids from "../../protocol/Ids.ts"
+import type * as SessionMessage from "../../protocol/SessionMessage.ts"
+import * as Timestamp from "../../protocol/Timestamp.ts"
+import * as ClientError from "../ClientError.ts"
+import type * as JobListing from "../JobListing.ts"
+import type * as JobObserver from "../JobObserver.ts"
+import * as ClientSession from "./clientSession.ts"
+import * as EventBuffer from "./eventBuffer.ts"
+import * as Exchange from "./exchange.ts"
+import * as Observation from "./observation.ts"
+import * as Requests from "./requests.ts"
+import * as Submitter from "./submitter.ts"
+import * as Target from "./target.ts"
+
+type ClientSession = ClientSession.ClientSession
+
+const hasEnded = (status: SessionMessage.JobStatus) => status !== "pending" && status !== "running"
+
+const parse = (text: string | undefined): DateTime.Utc | undefined =>
+  Option.getOrUndefined(Option.map(Timestamp.parse(text ?? ""), DateTime.makeUnsafe))
+
+const entry = (entry: SessionMessage.JobEntry): JobListing.JobListing => ({
+  id: entry.job_id,
+  agent: entry.agent,
+  status: entry.status,
+  lease: entry.lease,
+  parentJobId: entry.parent_job_id ?? undefined,
+  createdAt: parse(entry.created_at),
+  traceId: entry.trace_id,
+  lastEventSeq: entry.last_event_seq
+})
+
+const bound = (given: DateTime.DateTime | undefined) =>
+  given === undefined ? undefined : Timestamp.format(DateTime.toEpochMillis(given))
+
+const payloadOf = (filter: JobListing.Filter): SessionMessage.ListJobs["payload"] => {
+  const created_after = bound(filter.createdAfter)
+  const created_before = bound(filter.createdBefore)
+  return {
+    filter: {
+      ...(filter.status === undefined ? undefined : { status: filter.status }),
+      ...(filter.agent === undefined ? undefined : { agent: filter.agent }),
+      ...(created_after === undefined ? undefined : { created_after }),
+      ...(created_before === undefined ? undefined : { created_before })
+    },
+    ...(filter.pageSize === undefined ? undefined : { limit: filter.pageSize })
+  }
+}
+
+export const make = ({ conversation, within }: Submitter.Surroundings) => {
+  const page = Effect.fn("ArcpClient.jobs")(function* (filter: JobListing.Filter, cursor: string | undefined) {
+    const session = yield* conversation.session
+    if (!session.features.has("list_jobs")) {
+      return yield* new ArcpError.InvalidRequest({
+        message: `The session has not negotiated "list_jobs"`,
+        details: { feature: "list_jobs" }
+      })
+    }
+    const frame: Omit<SessionMessage.ListJobs, "id"> = {
+      ...ClientSession.base(session),
+      type: "session.list_jobs",
+      payload: { ...payloadOf(filter), ...(cursor === undefined ? undefined : { cursor }) }
+    }
+    const pending = Requests.list(yield* session.nextId, Requests.framed(frame))
+    const { jobs, next_cursor } = yield* Effect.mapError(
+      Exchange.request(session, pending, within),
+      ClientError.fromList
+    )
+    // A runtime that gives the same cursor for ever would have us ask for ever.
+    const next = next_cursor === null || next_cursor === cursor ? Option.none() : Option.some(next_cursor)
+    return [jobs.map(entry), next] as const
+  })
+
+  /** One that ended before anybody asked has nothing more to say than its outcome, which is asked for apart. */
+  const outcomeOnly = Effect.fnUntraced(function* (session: ClientSession, id: Ids.JobId) {
+    const followed = Observation.make(session, id, session.declared ? 0 : undefined, false)
+    EventBuffer.discard(followed.events)
+    yield* Observation.follow(session, followed, { history: true }, within)
+    return followed
+  })
+
+  const observe = Effect.fn("ArcpClient.subscribe")(function* <A, E>(
+    jobId: string,
+    reader: Target.Reader<A, E>,
+    options: JobObserver.Options
+  ): Effect.fn.Return<JobObserver.JobObserver<A, E>, ClientError.SubscribeError, Scope.Scope> {
+    const session = yield* conversation.session
+    const id = jobId as Ids.JobId
+    const { fromJobSeq } = options
+    const history = options.history ?? fromJobSeq !== undefined
+    if (fromJobSeq !== undefined && !session.declared) {
+      return yield* new ArcpError.InvalidRequest({
+        message: "fromJobSeq: this runtime does not number the events of a job",
+        details: { field: "from_job_seq" }
+      })
+    }
+    const start = history && session.declared ? (fromJobSeq ?? 0) : undefined
+    const followed = Observation.make(session, id, start, false)
+    const payload = yield* Observation.follow(session, followed, { history }, within)
+    const ended = !history && hasEnded(payload.current_status)
+    if (ended) EventBuffer.end(followed.events, "done")
+    const outcome = ended ? yield* outcomeOnly(session, id) : followed
+    const readings = new Set([followed.events])
+    return {
+      id,
+      agent: payload.agent,
+      status: payload.current_status,
+      lease: payload.lease,
+      leaseConstraints: payload.lease_constraints,
+      budget: payload.budget,
+      credentials: payload.credentials ?? [],
+      parentJobId: payload.parent_job_id ?? undefined,
+      traceId: payload.trace_id,
+      events: EventBuffer.stream(followed.events, (dropped) =>
+        start === 0
+          ? Observation.history(session, id, dropped, within, readings)
+          : Stream.fail(EventBuffer.expired(dropped))
+      ),
+      ack: (event) =>
+        Effect.sync(() => {
+          for (const reading of readings) EventBuffer.acknowledge(reading, event)
+        }),
+      result: Target.outcome(outcome, reader),
+      cancel: (reason = "client.cancel") => Submitter.cancel(session, outcome, reason, within)
+    }
+  })
+
+  return {
+    jobs: (filter: JobListing.Filter = {}) =>
+      Stream.paginate(undefined as string | undefined, (cursor) => page(filter, cursor)),
+    observe
+  }
+}
