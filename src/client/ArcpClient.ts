@@ -34,6 +34,7 @@ import {
   SubscriptionRef
 } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { KeyValueStore } from "effect/persistence"
 import type * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Capability from "../protocol/Capability.ts"
@@ -46,6 +47,7 @@ import type * as ClientError from "./ClientError.ts"
 import type * as ConnectionState from "./ConnectionState.ts"
 import * as Connect from "./internal/connect.ts"
 import * as Exchange from "./internal/exchange.ts"
+import * as Persistence from "./internal/persistence.ts"
 import * as Resumption from "./internal/resumption.ts"
 import * as Submitter from "./internal/submitter.ts"
 import * as Target from "./internal/target.ts"
@@ -264,10 +266,30 @@ export class ArcpClient extends Context.Service<
   static readonly layerWithRandom = (
     options: Options
   ): Layer.Layer<ArcpClient, ClientError.ConnectError, Dialer.Dialer | SecureRandom.SecureRandom> =>
-    Layer.effect(ArcpClient, make(options))
+    Layer.effect(ArcpClient, make(options, Persistence.none))
+
+  /**
+   * As `layer`, for a process that may be restarted: what resumes the session is kept in a store, and the next process goes on with it,
+   * from the last event that was processed. Jobs of the life before are followed by `attach`, and may be cancelled through it.
+   *
+   * The store holds the resume token, which is worth as much as the session: keep it from others. One key is for one process at a time,
+   * since two would take the session from each other. A store that fails is logged, and costs the resume alone.
+   */
+  static readonly layerPersisted = (
+    options: Options & {
+      /** Under what to keep it. Default `arcp/session`. */
+      readonly key?: string
+    }
+  ): Layer.Layer<ArcpClient, ClientError.ConnectError, Dialer.Dialer | KeyValueStore.KeyValueStore> =>
+    Layer.effect(
+      ArcpClient,
+      Effect.flatMap(KeyValueStore.KeyValueStore, (store) =>
+        make(options, Persistence.make(store, options.key ?? "arcp/session"))
+      )
+    ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
 }
 
-const make = Effect.fnUntraced(function* (options: Options) {
+const make = Effect.fnUntraced(function* (options: Options, persistence: Persistence.Persistence) {
   const conversation = yield* Connect.connect({
     client: { name: options.name ?? "effect-arcp", version: options.version ?? "0.1.0" },
     token: options.token,
@@ -275,6 +297,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     handshakeTimeout: options.handshakeTimeout ?? Duration.seconds(10),
     limits: { ...limits, ...options.limits },
     manual: options.ack === "manual",
+    persistence,
     reconnect: options.reconnect === false ? undefined : (options.reconnect ?? Resumption.defaultSchedule)
   })
   const within = Duration.toMillis(options.requestTimeout ?? Duration.seconds(30))

@@ -13,7 +13,15 @@ import * as LeasedFileSystem from "./LeasedFileSystem.ts"
  * @category models
  * @since 0.1.0
  */
-export type LeasedServices = FileSystem.FileSystem
+export type LeasedServices = Context.Service.Identifier<(typeof keys)[number]>
+
+/**
+ * Their keys: the one list of what is leased. What an agent reaches under one of these is its job's, whatever the surroundings offer.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const keys = [FileSystem.FileSystem] as const
 
 /**
  * Makes the services of a job. What the host offers is read where this is evaluated: where the runtime is built.

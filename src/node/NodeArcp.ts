@@ -34,7 +34,7 @@ import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
  * @category options
  * @since 0.1.0
  */
-export interface ServerOptions extends NodeWebSocketListener.Options {
+export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer.ServeOptions {
   /** Who may connect: the bearer tokens, and whom each stands for. */
   readonly tokens: Iterable<{ readonly token: Redacted.Redacted; readonly principal: string }>
   /** The directory in which relative paths of agents start. Without it they are refused. */
@@ -50,13 +50,13 @@ export interface ServerOptions extends NodeWebSocketListener.Options {
  */
 export const layerServer = <E, R>(
   agents: Layer.Layer<never, E, R>,
-  { root, tokens, ...listener }: ServerOptions
+  { leases, root, tokens, ...listener }: ServerOptions
 ): Layer.Layer<
   NodeWebSocketListener.Address,
   E | Authenticator.InvalidEntry | Connection.ConnectionError,
   Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
 > =>
-  ArcpServer.serve(agents).pipe(
+  ArcpServer.serve(agents, leases === undefined ? {} : { leases }).pipe(
     Layer.provide(LeasedFileSystem.layer(root === undefined ? {} : { root })),
     Layer.provide(NodeFileSystem.layer),
     Layer.provide(Authenticator.layerStatic(tokens)),

@@ -217,7 +217,7 @@ export const Payload = Schema.Struct({
 export type Payload = typeof Payload.Type
 
 /**
- * What is sent for an error. The two codes whose advice §12 fixes keep it, whatever the error says.
+ * What is sent for an error. The three codes whose advice §12 fixes keep it, whatever the error says.
  *
  * @category conversions
  * @since 0.1.0

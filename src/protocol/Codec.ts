@@ -27,6 +27,7 @@ export interface BadFrame {
   readonly id?: string
   readonly type?: string
   readonly job_id?: string
+  readonly trace_id?: Ids.TraceId
   /** Its place in the sequence, which it takes all the same. */
   readonly event_seq?: number
   /** The sender marked it as one that may be passed over. */
@@ -76,6 +77,8 @@ const bad = (frame: { readonly [member: string]: unknown }, error: ArcpError.Inv
   const id = string(frame["id"])
   const type = string(frame["type"])
   const job_id = string(frame["job_id"])
+  // Normalized: what was no trace id is gone.
+  const trace_id = string(frame["trace_id"]) as Ids.TraceId | undefined
   const event_seq = frame["event_seq"]
   return {
     error,
@@ -83,6 +86,7 @@ const bad = (frame: { readonly [member: string]: unknown }, error: ArcpError.Inv
     ...(id === undefined ? undefined : { id }),
     ...(type === undefined ? undefined : { type }),
     ...(job_id === undefined ? undefined : { job_id }),
+    ...(trace_id === undefined ? undefined : { trace_id }),
     ...(typeof event_seq === "number" && Number.isSafeInteger(event_seq) ? { event_seq } : undefined)
   }
 }
@@ -115,6 +119,7 @@ const make = <A>(schemas: { readonly [type: string]: Schema.Codec<unknown, unkno
     >
   }
   return (text) => {
+    if (isTooDeep(text)) return Result.fail(bad({}, invalid("frame: nested too deeply")))
     let frame: unknown
     try {
       frame = JSON.parse(text)
@@ -128,6 +133,29 @@ const make = <A>(schemas: { readonly [type: string]: Schema.Codec<unknown, unkno
     return Result.fail(bad({}, invalid("frame: expected a JSON object")))
   }
 }
+
+/** Arrays and objects within each other that a frame may have. Beyond that, code that walks a value runs out of stack. */
+const maxDepth = 256
+
+const isTooDeep = (text: string): boolean => {
+  // A frame with few brackets is not deep; counting them natively is all that most frames cost.
+  if (text.split(opening, maxDepth + 2).length <= maxDepth) return false
+  let depth = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (quoted) {
+      if (code === 92) at++
+      else if (code === 34) quoted = false
+    } else if (code === 34) quoted = true
+    else if (code === 123 || code === 91) {
+      if (++depth > maxDepth) return true
+    } else if (code === 125 || code === 93) depth--
+  }
+  return false
+}
+
+const opening = /[[{]/
 
 /** `body` belongs to `kind`, which the envelope's schema cannot say; bodies of unknown kinds stay as they are. */
 const body = (

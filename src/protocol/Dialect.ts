@@ -93,6 +93,9 @@ const resume = (payload: Raw) => {
       last_event_seq: payload["last_event_seq"] ?? 0
     }
   }
+  // Said once is enough, and a token that stands in two places is twice as easy to lose.
+  delete payload["resume_token"]
+  delete payload["last_event_seq"]
   const given = payload["resume"]
   if (!isRaw(given)) return
   dropNulls(given)

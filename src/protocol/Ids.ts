@@ -117,15 +117,16 @@ const base32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
  *
  * **Details**
  *
- * The ULID of the session lends its time and 40 of its random bits; the sequence takes the other 40, which is more than a session
- * can send in a human lifetime. Session ids that hold no ULID lend their last characters.
+ * The ULID of the session lends its time and the last 40 of its random bits, in which sessions of one millisecond differ; the sequence
+ * takes the place of the other 40, which is more than a session can send in a human lifetime. Session ids that hold no ULID lend their
+ * last characters.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const sequencedMessageId = (session: SessionId): (sequence: number) => MessageId => {
   const body = session.slice(-26).toUpperCase().replace(/[^0-9A-HJKMNP-TV-Z]/g, "0").padStart(26, "0")
-  const head = `msg_${body.slice(0, 18)}`
+  const head = `msg_${body.slice(0, 10)}${body.slice(18)}`
   return (sequence) => {
     let text = ""
     let rest = sequence

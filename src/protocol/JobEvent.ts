@@ -172,7 +172,7 @@ export const is: {
 )
 
 /**
- * Metrics with this prefix are charged to budgets (§9.6)...
+ * Metrics with this prefix are costs, which budgets count (§9.6)...
  *
  * @category constants
  * @since 0.1.0

@@ -30,7 +30,15 @@ export const format = (millis: number): string => DateTime.formatIso(DateTime.ma
  * @since 0.1.0
  */
 export const parse = (text: string): Option.Option<number> =>
-  grammar.test(text) ? Option.map(DateTime.make(text), DateTime.toEpochMillis) : Option.none()
+  grammar.test(text) && isDay(text) ? Option.map(DateTime.make(text), DateTime.toEpochMillis) : Option.none()
+
+/** A day beyond the end of its month would roll over into the next. */
+const isDay = (text: string): boolean => {
+  const [year, month, day] = [Number(text.slice(0, 4)), Number(text.slice(5, 7)), Number(text.slice(8, 10))]
+  const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)
+  const days = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+  return day >= 1 && day <= (days[month - 1] ?? 0)
+}
 
 /**
  * As {@link parse}, but only for UTC, as lease constraints require (§9.5): `Z`, or the same thing written `+00:00`.
@@ -39,6 +47,6 @@ export const parse = (text: string): Option.Option<number> =>
  * @since 0.1.0
  */
 export const parseUtc = (text: string): Result.Result<number, string> =>
-  /([Zz]|[+-]00:00)$/.test(text)
+  /([Zz]|\+00:00)$/.test(text)
     ? Result.fromOption(parse(text), () => `${JSON.stringify(text.slice(0, 64))} is not an RFC 3339 timestamp`)
     : Result.fail(`${JSON.stringify(text.slice(0, 64))} is not in UTC: it must end with "Z"`)

@@ -21,9 +21,9 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, FileSystem, Layer, type PlatformError, Schema, SchemaParser, Scope, Tracer } from "effect"
+import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, Scope, Tracer } from "effect"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
-import type * as LeasedServices from "../leased/LeasedServices.ts"
+import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
@@ -160,7 +160,7 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
 const ofJob = Context.pick(
   JobContext.JobContext,
   LeaseGuard.LeaseGuard,
-  FileSystem.FileSystem,
+  ...LeasedServices.keys,
   Scope.Scope,
   Tracer.ParentSpan
 )

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, Result } from "effect"
+import { Context, Effect, Layer, Result, type Scope } from "effect"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as AgentRef from "../protocol/AgentRef.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
@@ -38,8 +38,8 @@ export interface Registered {
  * @since 0.1.0
  */
 export class AgentRegistry extends Context.Service<AgentRegistry, {
-  /** Adds an agent. Registering a reference twice is a mistake in the program and dies. */
-  readonly register: (agent: Registered) => Effect.Effect<void>
+  /** Adds an agent until the scope closes. Registering a reference twice is a mistake in the program and dies. */
+  readonly register: (agent: Registered) => Effect.Effect<void, never, Scope.Scope>
   /** The agent that a reference means now: a bare name its default version. */
   readonly resolve: (
     reference: string
@@ -69,8 +69,15 @@ export const layer: Layer.Layer<AgentRegistry> = Layer.sync(AgentRegistry, () =>
         if (versions.some(({ contract }) => contract.version === version)) {
           return Effect.die(new Error(`Agent ${AgentContract.reference(agent.contract)} is registered twice`))
         }
-        agents.set(name, [...versions, agent])
-        return Effect.void
+        return Effect.acquireRelease(
+          Effect.sync(() => void agents.set(name, [...versions, agent])),
+          () =>
+            Effect.sync(() => {
+              const left = (agents.get(name) ?? []).filter((other) => other !== agent)
+              if (left.length === 0) agents.delete(name)
+              else agents.set(name, left)
+            })
+        )
       }),
     resolve: Effect.fnUntraced(function*(reference) {
       const parsed = AgentRef.parse(reference)

@@ -21,6 +21,7 @@ import { Effect, Layer, Option, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Leases from "../authority/Leases.ts"
+import * as LeasedServices from "../leased/LeasedServices.ts"
 import type * as Message from "../protocol/Message.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Listener from "../session/Listener.ts"
@@ -105,19 +106,44 @@ export const layerMemory: Layer.Layer<
  * @since 0.1.0
  */
 export const serve = <E, R>(
-  agents: Layer.Layer<never, E, R>
+  agents: Layer.Layer<never, E, R>,
+  options: ServeOptions = {}
 ): Layer.Layer<
   never,
   E | Connection.ConnectionError,
-  Exclude<R, AgentRegistry.AgentRegistry> | Listener.Listener | Authenticator.Authenticator
+  | Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
+  | Listener.Listener
+  | Authenticator.Authenticator
 > =>
   layer.pipe(
-    Layer.provide(agents),
+    Layer.provide(confined(agents)),
     Layer.provide(layerMemory),
-    Layer.provide(Leases.layer),
+    Layer.provide(options.leases ?? Leases.layer),
     Layer.provide(SecureRandom.layerWebCrypto)
   ) as Layer.Layer<
     never,
     E | Connection.ConnectionError,
-    Exclude<R, AgentRegistry.AgentRegistry> | Listener.Listener | Authenticator.Authenticator
+    | Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
+    | Listener.Listener
+    | Authenticator.Authenticator
   >
+
+/**
+ * Agents whose layers cannot keep what no lease gave them: while they are built the leased services refuse.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const confined = <E, R>(
+  agents: Layer.Layer<never, E, R>
+): Layer.Layer<never, E, Exclude<R, LeasedServices.LeasedServices>> =>
+  Layer.provide(agents, Layer.succeedContext(LeasedServices.refusing))
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface ServeOptions {
+  /** What becomes of the leases that clients ask for. Default `Leases.layer`: they are granted as asked for. */
+  readonly leases?: Layer.Layer<Leases.Leases>
+}

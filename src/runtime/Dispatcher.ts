@@ -79,32 +79,32 @@ export const make: (
       })
     )
 
-  const submit = (request: JobMessage.Submit) =>
-    jobs.submit({
+  const submit = Effect.fnUntraced(function*(request: JobMessage.Submit) {
+    const id = yield* replyId(request.id)
+    const submission: Jobs.Submission = {
       principal,
       session: session_id,
       features,
       traceId: Option.fromUndefinedOr(request.trace_id),
       request: request.payload
-    }).pipe(
-      Effect.flatMap(Effect.fnUntraced(function*(record) {
-        const id = yield* replyId(request.id)
-        // The job speaks after the answer, and it speaks also if the connection that waits for the answer ends first.
-        yield* Effect.ensuring(
-          outbox.reply({
-            arcp: "1.1",
-            id,
-            type: "job.accepted",
-            session_id,
-            job_id: record.id,
-            trace_id: record.traceId,
-            payload: { ...record.accepted, request_id: request.id }
-          }),
-          outbox.follow({ job: record.id, traceId: record.traceId, after: -1, paces: true })
-        )
-      })),
-      Effect.catch((error) => refuse(request, error))
-    )
+    }
+    // First the answer, then the job; and the job also if the connection that waits for the answer is about to end.
+    const taken: Jobs.Submitted = (record) =>
+      Effect.andThen(
+        outbox.tell({
+          arcp: "1.1",
+          id,
+          type: "job.accepted",
+          session_id,
+          job_id: record.id,
+          trace_id: record.traceId,
+          payload: { ...record.accepted, request_id: request.id }
+        }),
+        outbox.follow({ job: record.id, traceId: record.traceId, after: -1, paces: true })
+      )
+    yield* outbox.room
+    yield* Effect.catch(jobs.submit(submission, taken), (error) => refuse(request, error))
+  })
 
   const cancel = Effect.fnUntraced(function*(request: JobMessage.Cancel) {
     const { payload } = request
@@ -114,15 +114,15 @@ export const make: (
       return yield* refuse(request, new ArcpError.InvalidRequest({ message, details: { field: "job_id" } }))
     }
     const reason = payload.reason ?? "client.cancel"
-    const acknowledge = Effect.flatMap(replyId(request.id), (id) =>
-      outbox.reply({
-        arcp: "1.1",
-        id,
-        type: "job.cancelled",
-        session_id,
-        job_id: job,
-        payload: { job_id: job, reason, request_id: request.id }
-      }))
+    const acknowledge = outbox.tell({
+      arcp: "1.1",
+      id: yield* replyId(request.id),
+      type: "job.cancelled",
+      session_id,
+      job_id: job,
+      payload: { job_id: job, reason, request_id: request.id }
+    })
+    yield* outbox.room
     yield* Effect.catch(jobs.cancel({ principal, session: session_id, job, reason }, acknowledge), (error) =>
       // Only our own clients wait for an answer about a job whose outcome they were sent already.
       error.details?.["final_status"] !== undefined && profile !== "effect"
@@ -146,12 +146,13 @@ export const make: (
     )
 
   const subscribe = (request: JobMessage.Subscribe) =>
-    Observation.look(principal, request.payload).pipe(
+    Effect.andThen(outbox.room, Observation.look(principal, request.payload)).pipe(
       Effect.provideContext(services),
       Effect.flatMap(Effect.fnUntraced(function*({ after, replayed, stored: { record, status } }) {
-        yield* outbox.reply({
+        const id = yield* replyId(request.id)
+        yield* outbox.tell({
           arcp: "1.1",
-          id: yield* replyId(request.id),
+          id,
           type: "job.subscribed",
           session_id,
           job_id: record.id,
@@ -172,7 +173,7 @@ export const make: (
         // A job that is followed already goes on as it was, unless its past was asked for: that comes again, under new numbers.
         if (replayed && outbox.isFollowing(record.id)) yield* outbox.rewind(record.id, after)
         else yield* outbox.follow({ job: record.id, traceId: record.traceId, after, paces: false })
-      })),
+      }, Effect.uninterruptible)),
       Effect.catch((error) => refuse(request, error, request.payload.job_id))
     )
 
@@ -243,10 +244,6 @@ export const make: (
     refuse,
     replyId,
     ping,
-    bad: ({ error, id, ignorable, type }) =>
-      ignorable ? Effect.void : refuse(
-        { ...(id === undefined ? undefined : { id }), ...(type === undefined ? undefined : { type }) },
-        error
-      )
+    bad: (frame) => (frame.ignorable ? Effect.void : refuse(frame, frame.error))
   }
 })

@@ -19,7 +19,6 @@ export interface JobRecord {
   readonly id: Ids.JobId
   /** The resolved `name@version`. */
   readonly agent: string
-  readonly input: Json.Json
   readonly principal: string
   /** The session that submitted it. It may cancel it (§7.4), as may one that repeats the submission under its key (§7.2). */
   readonly session: Ids.SessionId
@@ -79,6 +78,6 @@ export const canonical = (value: Json.Json | undefined): string => {
   if (typeof value !== "object" || value === null) return JSON.stringify(value ?? null)
   const members = Object.entries(value as { readonly [member: string]: Json.Json })
     .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
   return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`).join(",")}}`
 }

@@ -18,7 +18,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Deferred, Effect, Exit, Option, Ref, Result, Stream } from "effect"
+import { Cause, Clock, Context, Deferred, Effect, Exit, Option, Ref, Result, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Base64 } from "effect/encoding"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
@@ -67,7 +67,7 @@ export class JobContext extends Context.Service<JobContext, {
   readonly log: Emit<[level: JobEvent.LogLevel, message: string, attributes?: Json.JsonObject]>
   readonly thought: Emit<[text: string]>
   readonly status: Emit<[phase: string, message?: string]>
-  /** Names that begin with `cost.` are charged to the budget (§9.6). */
+  /** Names that begin with `cost.` are costs, which must not be negative (§9.6). */
   readonly metric: Emit<[name: string, value: number, options?: Omit<JobEvent.Body<"metric">, "name" | "value">]>
   /** `current` must not be negative, nor beyond `total` (§8.2.1). */
   readonly progress: Emit<[progress: JobEvent.Body<"progress">]>
@@ -151,13 +151,15 @@ export const make = Effect.fnUntraced(function*(job: {
     return stamp
   }
 
-  const append = (kind: string, body: unknown): Effect.Effect<void, ArcpError.InvalidRequest> =>
+  const append = (kind: string, body: unknown, isCost = false): Effect.Effect<void, ArcpError.InvalidRequest> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const text = stringify(body, config.maxPayload)
       if (Result.isFailure(text)) return Effect.fail(invalid(`${kind} body`, text.failure))
       const payload = `{"kind":${JSON.stringify(kind)},"ts":"${timestamp(now)}","body":${text.success}}`
       return Effect.catchTag(
-        journal.append(record.id, epoch, [{ type: "job.event", kind, payload }]),
+        journal.append(record.id, epoch, [{ type: "job.event", kind, payload }], {
+          urgent: isCost || Deferred.isDoneUnsafe(job.cancellation)
+        }),
         "JournalClosed",
         () => Effect.interrupt
       )
@@ -202,6 +204,8 @@ export const make = Effect.fnUntraced(function*(job: {
             ? error.success
             : new ArcpError.InternalError({ message: messageOf(error.success) })
         )
+      } else if (!Cause.hasInterruptsOnly(exit.cause)) {
+        yield* fail(new ArcpError.InternalError({ message: "The tool failed unexpectedly" }))
       }
     }
     return yield* exit
@@ -273,7 +277,8 @@ export const make = Effect.fnUntraced(function*(job: {
       nonEmpty("status", "phase", phase, append("status", message === undefined ? { phase } : { phase, message })),
     metric: (name, value, options) => {
       if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
-      if (name.startsWith(JobEvent.costPrefix) && name !== JobEvent.budgetRemaining && value < 0) {
+      const isCost = name.startsWith(JobEvent.costPrefix) && name !== JobEvent.budgetRemaining
+      if (isCost && value < 0) {
         return Effect.fail(invalid("metric.value", "a cost must not be negative"))
       }
       const dimensions = options?.dimensions
@@ -282,7 +287,11 @@ export const make = Effect.fnUntraced(function*(job: {
         "metric",
         "name",
         name,
-        append("metric", { name, value, ...options, ...(dimensions === undefined ? undefined : { dims: dimensions }) })
+        append(
+          "metric",
+          { name, value, ...options, ...(dimensions === undefined ? undefined : { dims: dimensions }) },
+          isCost
+        )
       )
     },
     progress: (progress) => {

@@ -7,7 +7,8 @@
  * An entry is encoded here, once, and shared by all who read it (see `Codec.encodeTail`).
  *
  * **Pacing.** While a job has a pacer - its submitter, attached and reading - an append that would run more than the window ahead of it
- * suspends. Without one it never does: the job runs on, and the oldest entries make room.
+ * suspends. Of several submitters the one that has been attached longest is the pacer. Without one an append never suspends: the job runs
+ * on, and the oldest entries make room. What a pacer has yet to read does not make room: its window bounds it.
  *
  * @since 0.1.0
  */
@@ -73,11 +74,15 @@ export class JournalClosed extends Schema.TaggedError<JournalClosed>("arcp/Journ
 export class JobJournal extends Context.Service<JobJournal, {
   /** Begins a job's journal; its first writer has epoch 1. */
   readonly open: (job: { readonly id: Ids.JobId; readonly traceId: Ids.TraceId }) => Effect.Effect<void>
-  /** Adds entries in order; suspends while the job is too far ahead of its pacer. */
+  /**
+   * Adds entries in order; suspends while the job is too far ahead of its pacer. What is urgent - a cost, the last words of an agent that is
+   * to stop - may use a small reserve beyond the window.
+   */
   readonly append: (
     job: Ids.JobId,
     epoch: number,
-    drafts: NonEmptyReadonlyArray<Draft>
+    drafts: NonEmptyReadonlyArray<Draft>,
+    options?: { readonly urgent?: boolean }
   ) => Effect.Effect<void, JournalClosed>
   /** Adds the terminal entry if none is there: `false` says that there was one, or that the writer is no longer the owner. */
   readonly end: (job: Ids.JobId, epoch: number, terminal: Draft) => Effect.Effect<boolean>
@@ -87,8 +92,8 @@ export class JobJournal extends Context.Service<JobJournal, {
   readonly tip: (job: Ids.JobId) => Effect.Effect<number>
   /** Calls `wake` whenever there may be more to read, until the scope closes. A hint: it may come too often, and must be cheap. */
   readonly watch: (job: Ids.JobId, wake: () => void) => Effect.Effect<void, never, Scope.Scope>
-  /** Says how far the job's pacer has come; nothing says that it has none any more. */
-  readonly advance: (job: Ids.JobId, offset: Option.Option<number>) => Effect.Effect<void>
+  /** Says how far a submitter has come; nothing says that it is not attached any more. */
+  readonly advance: (job: Ids.JobId, session: Ids.SessionId, offset: Option.Option<number>) => Effect.Effect<void>
   /** Forgets a job altogether. */
   readonly remove: (job: Ids.JobId) => Effect.Effect<void>
 }>()("arcp/runtime/JobJournal") {}
@@ -129,11 +134,16 @@ interface Log {
   characters: number
   ended: boolean
   epoch: number
-  /** Where the pacer is, and how many characters lie beyond it. */
-  pacer: number | undefined
-  ahead: number
+  /** The attached submitters, the first of which is the pacer. */
+  readonly readers: Map<Ids.SessionId, Reader>
   readonly room: Latch.Latch
   readonly watchers: Set<() => void>
+}
+
+/** How far a submitter has come, and how many characters lie beyond that. */
+interface Reader {
+  offset: number
+  ahead: number
 }
 
 /**
@@ -151,28 +161,52 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
 
     const tip = (log: Log) => log.first + log.entries.length - 1
 
+    /** Of several submitters the one that has been attached longest. */
+    const pacerOf = (log: Log): Reader | undefined => log.readers.values().next().value
+
+    /** What counts against the bounds. Outcomes have one of their own, `maxOutcomes`: they must not push out what running jobs say. */
+    const weigh = (entry: Entry) => (entry.type === "job.event" ? entry.tail.length : 0)
+
     const drop = (log: Log, count: number) => {
       for (const entry of log.entries.splice(0, count)) {
-        if (log.pacer === undefined || log.first > log.pacer) log.ahead -= entry.tail.length
-        log.characters -= entry.tail.length
-        total -= entry.tail.length
+        const weight = weigh(entry)
+        for (const reader of log.readers.values()) if (log.first > reader.offset) reader.ahead -= weight
+        log.characters -= weight
+        total -= weight
         log.first++
       }
     }
 
-    /** Makes room in one log down to `limit`, in steps of an eighth, so that a full log does not shift its entries at each append. */
-    const evict = (log: Log, limit: number) => {
-      const target = limit - limit / 8
-      const droppable = log.entries.length - (log.ended ? 1 : 0)
+    /** Drops the oldest entries of a log, of the first `most`, until no more than `target` characters are left. Never a terminal. */
+    const evict = (log: Log, target: number, most: number) => {
+      const droppable = Math.min(most, log.entries.length - (log.ended ? 1 : 0))
       let count = 0
-      for (let left = log.characters; count < droppable && left > target; count++) left -= log.entries[count]!.tail.length
+      for (let left = log.characters; count < droppable && left > target; count++) left -= weigh(log.entries[count]!)
       if (count > 0) drop(log, count)
     }
 
+    /** Room is made an eighth at a time, so that what is full does not shift its entries, or go through all logs, at each append. */
+    const spared = (limit: number) => limit - limit / 8
+
+    /** How many of a log's entries nobody waits for: all that its pacer has read, or all there are. */
+    const unawaited = (log: Log): number => {
+      const pacer = pacerOf(log)
+      return pacer === undefined ? log.entries.length : pacer.offset + 1 - log.first
+    }
+
+    /** What a pacer has read goes first, then what none waits for, of ended jobs before running ones; in each case the oldest jobs'. */
     const evictAll = () => {
-      for (const log of logs.values()) {
-        if (total <= config.maxJournal) return
-        evict(log, Math.max(0, log.characters - (total - config.maxJournal)))
+      const target = spared(config.maxJournal)
+      const turns: ReadonlyArray<(log: Log) => boolean> = [
+        (log) => log.readers.size > 0,
+        (log) => log.ended,
+        (log) => !log.ended
+      ]
+      for (const isDue of turns) {
+        for (const log of logs.values()) {
+          if (total <= target) return
+          if (isDue(log)) evict(log, log.characters - (total - target), unawaited(log))
+        }
       }
     }
 
@@ -183,14 +217,16 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         job_seq: tip(log) + 2,
         payload: draft.payload
       })
-      log.entries.push({ type: draft.type, kind: draft.kind, tail })
-      log.characters += tail.length
-      log.ahead += tail.length
-      total += tail.length
+      const entry: Entry = { type: draft.type, kind: draft.kind, tail }
+      const weight = weigh(entry)
+      log.entries.push(entry)
+      log.characters += weight
+      total += weight
+      for (const reader of log.readers.values()) reader.ahead += weight
     }
 
     const settle = (log: Log) => {
-      if (log.characters > config.maxJournalPerJob) evict(log, config.maxJournalPerJob)
+      if (log.characters > config.maxJournalPerJob) evict(log, spared(config.maxJournalPerJob), unawaited(log))
       if (total > config.maxJournal) evictAll()
       for (const wake of log.watchers) wake()
     }
@@ -200,16 +236,19 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
     const append = (
       job: Ids.JobId,
       epoch: number,
-      drafts: NonEmptyReadonlyArray<Draft>
+      drafts: NonEmptyReadonlyArray<Draft>,
+      options?: { readonly urgent?: boolean }
     ): Effect.Effect<void, JournalClosed> =>
       Effect.suspend(() => {
         const log = logs.get(job)
         if (log === undefined) return Effect.fail(closed(job, "unknown"))
         if (log.epoch !== epoch) return Effect.fail(closed(job, "stale"))
         if (log.ended) return Effect.fail(closed(job, "ended"))
-        if (log.pacer !== undefined && log.ahead > config.pacingWindow) {
+        const window = config.pacingWindow + (options?.urgent === true ? config.pacingReserve : 0)
+        const pacer = pacerOf(log)
+        if (pacer !== undefined && pacer.ahead > window) {
           log.room.closeUnsafe()
-          return Effect.andThen(log.room.await, append(job, epoch, drafts))
+          return Effect.andThen(log.room.await, append(job, epoch, drafts, options))
         }
         for (const draft of drafts) push(log, draft)
         settle(log)
@@ -227,8 +266,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
             characters: 0,
             ended: false,
             epoch: 1,
-            pacer: undefined,
-            ahead: 0,
+            readers: new Map(),
             room: Latch.makeUnsafe(true),
             watchers: new Set()
           })
@@ -269,21 +307,22 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
           Effect.sync(() => logs.get(job)?.watchers.add(wake)),
           () => Effect.sync(() => logs.get(job)?.watchers.delete(wake))
         ),
-      advance: (job, offset) =>
+      advance: (job, session, offset) =>
         Effect.sync(() => {
           const log = logs.get(job)
           if (log === undefined) return
           if (Option.isNone(offset)) {
-            log.pacer = undefined
+            log.readers.delete(session)
           } else {
-            const from = log.pacer === undefined ? -1 : log.pacer
-            if (log.pacer === undefined) log.ahead = log.characters
-            for (let at = Math.max(from + 1, log.first); at <= Math.min(offset.value, tip(log)); at++) {
-              log.ahead -= log.entries[at - log.first]!.tail.length
+            const reader = log.readers.get(session) ?? { offset: log.first - 1, ahead: log.characters }
+            log.readers.set(session, reader)
+            for (let at = Math.max(reader.offset + 1, log.first); at <= Math.min(offset.value, tip(log)); at++) {
+              reader.ahead -= weigh(log.entries[at - log.first]!)
             }
-            log.pacer = Math.max(from, offset.value)
+            reader.offset = Math.max(reader.offset, offset.value)
           }
-          if (log.pacer === undefined || log.ahead <= config.pacingWindow) log.room.openUnsafe()
+          const pacer = pacerOf(log)
+          if (pacer === undefined || pacer.ahead <= config.pacingWindow) log.room.openUnsafe()
         }),
       remove: (job) =>
         Effect.sync(() => {

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { Result } from "effect"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -12,12 +13,15 @@ import type * as RuntimeConfig from "./RuntimeConfig.ts"
  * @since 0.1.0
  */
 export interface JobLimits {
-  /** The refusal that a submission at this time (milliseconds) deserves, if it does. One that does not is counted. */
-  readonly admit: (principal: string, session: Ids.SessionId, now: number) => ArcpError.InternalError | undefined
-  /** Counts a job that runs. */
-  readonly begin: (principal: string, session: Ids.SessionId) => void
-  /** Counts it no more. */
-  readonly end: (principal: string, session: Ids.SessionId) => void
+  /**
+   * Takes a place for a submission made at this time (milliseconds), and gives the way to leave it: once, however often it is called. Else
+   * the refusal that it deserves.
+   */
+  readonly admit: (
+    principal: string,
+    session: Ids.SessionId,
+    now: number
+  ) => Result.Result<() => void, ArcpError.InternalError>
 }
 
 /**
@@ -76,21 +80,22 @@ export const make = (config: RuntimeConfig.RuntimeConfig): JobLimits => {
   return {
     admit: (principal, session, now) => {
       if (sessions.get(session) >= config.maxJobsPerSession) {
-        return exceeded("jobs_per_session", config.maxJobsPerSession, retryAfter)
+        return Result.fail(exceeded("jobs_per_session", config.maxJobsPerSession, retryAfter))
       }
       if (principals.get(principal) >= config.maxJobsPerPrincipal) {
-        return exceeded("jobs_per_principal", config.maxJobsPerPrincipal, retryAfter)
+        return Result.fail(exceeded("jobs_per_principal", config.maxJobsPerPrincipal, retryAfter))
       }
       const wait = spend(principal, now)
-      return wait === undefined ? undefined : exceeded("submissions_per_minute", rate, wait)
-    },
-    begin: (principal, session) => {
+      if (wait !== undefined) return Result.fail(exceeded("submissions_per_minute", rate, wait))
       sessions.add(session, 1)
       principals.add(principal, 1)
-    },
-    end: (principal, session) => {
-      sessions.add(session, -1)
-      principals.add(principal, -1)
+      let left = false
+      return Result.succeed(() => {
+        if (left) return
+        left = true
+        sessions.add(session, -1)
+        principals.add(principal, -1)
+      })
     }
   }
 }

@@ -63,15 +63,26 @@ export const run: (
   never,
   JobJournal.JobJournal | JobStore.JobStore | SecureRandom.SecureRandom
 > = Effect.fn("JobRunner.run")(function*(job) {
-  const { epoch, record } = job
+  const { record } = job
+  yield* Effect.annotateCurrentSpan({
+    "arcp.job_id": record.id,
+    "arcp.agent": record.agent,
+    "arcp.trace_id": record.traceId
+  })
+  const outcome = (yield* hasTurn(job)) ? yield* attempt(job) : yield* withdrawn(job)
+
+  yield* Effect.uninterruptible(conclude(job, outcome))
+}, (run, job) =>
+  // Whatever happens, the job gets an outcome: a defect here, or the end of the runtime, leaves nobody waiting.
+  Effect.onError(run, () => conclude(job, Result.fail(new ArcpError.InternalError({ message: "The runtime gave the job up" })))))
+
+/** Writes the outcome, in one step with the decision what it is. */
+const conclude = Effect.fnUntraced(function*({ epoch, record }: Run, outcome: Outcome) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const journal = yield* JobJournal.JobJournal
   const store = yield* JobStore.JobStore
-  yield* Effect.annotateCurrentSpan({ "arcp.job_id": record.id, "arcp.agent": record.agent, "arcp.trace_id": record.traceId })
-
-  const outcome = (yield* hasTurn(job)) ? yield* attempt(job) : yield* withdrawn(job)
-
-  const final = yield* store.conclude(record.id, finalOf(outcome))
+  const characters = Result.isSuccess(outcome) && "result" in outcome.success ? outcome.success.result.length : 1024
+  const final = yield* store.conclude(record.id, finalOf(outcome), characters)
   const reason = Option.getOrElse(
     Option.flatMap(yield* store.get(record.id), (stored) => stored.cancel),
     () => "cancelled"
@@ -164,7 +175,8 @@ const outcomeOf = Effect.fnUntraced(function*(
       return Result.succeed({ resultId: streamed.resultId, size: streamed.size })
     }
     const value = streamed === undefined ? exit.value : inline
-    const text = JobContext.stringify(value, limit)
+    // What answers nothing answers `null`.
+    const text = JobContext.stringify(value ?? null, limit)
     // Encoded before anything is decided: a result that cannot travel is an error of the job, not a silence.
     return Result.isSuccess(text)
       ? Result.succeed({ result: text.success })

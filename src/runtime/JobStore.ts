@@ -81,12 +81,45 @@ export class JobStore extends Context.Service<JobStore, {
   readonly requestCancel: (job: Ids.JobId, reason: string) => Effect.Effect<Cancellation>
   /**
    * Decides how a job ends: the outcome given, or `cancelled` if that was asked for before. Only the first decision counts; a later one
-   * gets it back.
+   * gets it back. `characters` is about how long its outcome is, which counts against `maxOutcomes`.
    */
-  readonly conclude: (job: Ids.JobId, final: Job.Final) => Effect.Effect<Job.Final>
+  readonly conclude: (job: Ids.JobId, final: Job.Final, characters: number) => Effect.Effect<Job.Final>
   /** Jobs that ended longer ago than the retention, now forgotten. */
   readonly sweep: Effect.Effect<ReadonlyArray<Ids.JobId>>
 }>()("arcp/runtime/JobStore") {}
+
+/** A key and what it stands for. */
+interface Bound {
+  readonly parameters: string
+  readonly record: Job.JobRecord
+  /** When it was bound. */
+  readonly at: number
+}
+
+interface Ended {
+  readonly principal: string
+  readonly at: number
+  readonly characters: number
+}
+
+/**
+ * The oldest of more than `most` things, so that at most that many are left: of those alone who hold more than an even share, since a busy
+ * principal must not push out what others keep.
+ */
+const surplus = <K, V>(things: ReadonlyMap<K, V>, most: number, holder: (thing: V) => string): ReadonlyArray<K> => {
+  const held = new Map<string, number>()
+  for (const thing of things.values()) held.set(holder(thing), (held.get(holder(thing)) ?? 0) + 1)
+  const share = most / Math.max(1, held.size)
+  const gone: Array<K> = []
+  for (const [key, thing] of things) {
+    if (things.size - gone.length <= most) break
+    const left = held.get(holder(thing))!
+    if (left <= share) continue
+    held.set(holder(thing), left - 1)
+    gone.push(key)
+  }
+  return gone
+}
 
 interface Row {
   readonly record: Job.JobRecord
@@ -114,9 +147,13 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
     const config = yield* RuntimeConfig.RuntimeConfig
     const rows = new Map<Ids.JobId, Row>()
     /** By principal and key. A map keeps the order of insertion, so the oldest key is the first. */
-    const claims = new Map<string, { readonly parameters: string; readonly record: Job.JobRecord; readonly at: number }>()
-    /** Ended jobs, oldest first, with when they ended. */
-    const ended = new Map<Ids.JobId, number>()
+    const claims = new Map<string, Bound>()
+    /** Ended jobs, oldest first. */
+    const ended = new Map<Ids.JobId, Ended>()
+    /** Characters of their outcomes. */
+    let outcomes = 0
+    /** Characters of the parameters that keys stand for. */
+    let parameters = 0
     let nextSweep = 0
 
     /** Each principal's jobs, oldest first. */
@@ -148,8 +185,8 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
     const claimed = (claim: Job.Claim): Option.Option<Exclude<Acceptance, { readonly _tag: "Accepted" }>> => {
       const bound = claims.get(keyOf(claim))
       if (bound === undefined) return Option.none()
-      const { parameters, record } = bound
-      if (parameters !== claim.parameters) return Option.some({ _tag: "Conflict", record })
+      const { record } = bound
+      if (bound.parameters !== claim.parameters) return Option.some({ _tag: "Conflict", record })
       const row = rows.get(record.id)
       if (row !== undefined && claim.session !== record.session) {
         row.submitters.delete(claim.session)
@@ -167,6 +204,7 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
             const bound = claimed(claim.value)
             if (Option.isSome(bound)) return bound.value
             claims.set(keyOf(claim.value), { parameters: claim.value.parameters, record, at: record.createdAt })
+            parameters += claim.value.parameters.length
           }
           const row: Row = { record, status: "pending", cancel: Option.none(), submitters: new Set() }
           rows.set(record.id, row)
@@ -214,36 +252,50 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
           row.cancel = Option.some(reason)
           return "requested"
         }),
-      conclude: (job, final) =>
+      conclude: (job, final, characters) =>
         Effect.gen(function*() {
-          const now = yield* Clock.currentTimeMillis
+          const at = yield* Clock.currentTimeMillis
           const row = rows.get(job)
           if (row === undefined) return final
-          if (!isFinal(row.status)) {
-            row.status = Option.isSome(row.cancel) ? "cancelled" : final
-            ended.set(job, now)
-          }
-          return row.status as Job.Final
+          if (isFinal(row.status)) return row.status
+          ended.set(job, { principal: row.record.principal, at, characters })
+          outcomes += characters
+          return (row.status = Option.isSome(row.cancel) ? "cancelled" : final)
         }),
       sweep: Effect.gen(function*() {
         const now = yield* Clock.currentTimeMillis
-        const gone: Array<Ids.JobId> = []
         const retention = Duration.toMillis(config.jobRetention)
         // In large steps, since each costs time in proportion to what stays.
-        const crowded = ended.size > config.maxEndedJobs * 1.1
-        if (!crowded && now < nextSweep) return gone
+        const crowded = ended.size > config.maxEndedJobs * 1.1 || outcomes > config.maxOutcomes * 1.1 ||
+          claims.size > config.maxEndedJobs * 4.4 || parameters > config.maxParameters * 1.1
+        if (!crowded && now < nextSweep) return []
         nextSweep = now + retention / 64
-        for (const [job, at] of ended) {
-          if (ended.size <= config.maxEndedJobs && at + retention > now) break
+        const gone: Array<Ids.JobId> = []
+        const end = (job: Ids.JobId) => {
+          outcomes -= ended.get(job)!.characters
           ended.delete(job)
           gone.push(job)
         }
+        for (const [job, { at }] of ended) {
+          if (at + retention > now) break
+          end(job)
+        }
+        for (const job of surplus(ended, config.maxEndedJobs, ({ principal }) => principal)) end(job)
+        for (const job of ended.keys()) {
+          if (outcomes <= config.maxOutcomes) break
+          end(job)
+        }
         if (gone.length > 0) forget(gone)
         const binding = Duration.toMillis(config.idempotencyRetention)
-        for (const [key, claim] of claims) {
-          if (claims.size <= config.maxEndedJobs * 4 && claim.at + binding > now) break
+        const unbind = (key: string) => {
+          parameters -= claims.get(key)!.parameters.length
           claims.delete(key)
         }
+        for (const [key, { at }] of claims) {
+          if (at + binding > now && parameters <= config.maxParameters) break
+          unbind(key)
+        }
+        for (const key of surplus(claims, config.maxEndedJobs * 4, ({ record }) => record.principal)) unbind(key)
         return gone
       })
     })

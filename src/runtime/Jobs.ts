@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Deferred, Effect, Exit, FiberMap, Layer, Option } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Exit, FiberMap, Layer, Option, Result, Schedule } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
@@ -41,6 +41,14 @@ export interface Submission {
 }
 
 /**
+ * Hears of a job that was accepted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Submitted = (record: Job.JobRecord) => Effect.Effect<void>
+
+/**
  * Why a submission can be refused.
  *
  * @category models
@@ -61,12 +69,12 @@ export type Refusal =
 export class Jobs extends Context.Service<Jobs, {
   /**
    * Accepts a job and starts it. With an idempotency key that stands for the same request already, gives the job of then and starts nothing
-   * (§7.2).
+   * (§7.2). `taken` is told of the job in the same step, before the agent runs, and must not wait.
    */
-  readonly submit: (submission: Submission) => Effect.Effect<Job.JobRecord, Refusal>
+  readonly submit: (submission: Submission, taken: Submitted) => Effect.Effect<void, Refusal>
   /**
    * Takes the request to end a job; `taken` runs once that is certain and before the outcome is written, which is the order in which the
-   * client must hear of them (§7.4).
+   * client must hear of them (§7.4). It must not wait.
    */
   readonly cancel: (
     request: {
@@ -152,9 +160,10 @@ export const layer: Layer.Layer<
     }
 
     const settle = Effect.fnUntraced(function*(
-      { _tag, record }: Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>
-    ): Effect.fn.Return<Job.JobRecord, ArcpError.DuplicateKey> {
-      if (_tag === "Known" && Option.isSome(yield* store.get(record.id))) return record
+      { _tag, record }: Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>,
+      taken: Submitted
+    ): Effect.fn.Return<void, ArcpError.DuplicateKey> {
+      if (_tag === "Known" && Option.isSome(yield* store.get(record.id))) return yield* taken(record)
       // A key binds longer than its job is kept: accepting it would promise an outcome that nobody can give any more.
       const message = _tag === "Known"
         ? "The job of the idempotency key has ended, and what came of it is no longer kept"
@@ -162,14 +171,27 @@ export const layer: Layer.Layer<
       return yield* new ArcpError.DuplicateKey({ message, details: { existing_job_id: record.id } })
     })
 
-    const submit = Effect.fn("Jobs.submit")(function*(submission: Submission) {
+    const submit: Jobs["Service"]["submit"] = Effect.fn("Jobs.submit")(function*(submission, taken) {
       const { principal, request, session } = submission
       yield* sweep
       const claim = claimOf(submission)
       const bound = Option.isSome(claim) ? yield* store.claimed(claim.value) : Option.none()
-      if (Option.isSome(bound)) return yield* settle(bound.value)
-      const exceeded = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
-      if (exceeded !== undefined) return yield* exceeded
+      if (Option.isSome(bound)) return yield* Effect.uninterruptible(settle(bound.value, taken))
+      const place = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
+      if (Result.isFailure(place)) return yield* place.failure
+      yield* Effect.onExit(accept(submission, claim, taken, place.success), (exit) =>
+        // Once a run has the place it gives it back itself.
+        Effect.sync(() => Exit.isSuccess(exit) && exit.value ? undefined : place.success()))
+    })
+
+    /** Decides on a submission that has a place, and starts it; `true` if a run has that place now. */
+    const accept = Effect.fnUntraced(function*(
+      submission: Submission,
+      claim: Option.Option<Job.Claim>,
+      taken: Submitted,
+      leave: () => void
+    ): Effect.fn.Return<boolean, Refusal> {
+      const { principal, request, session } = submission
       const agent = yield* registry.resolve(request.agent)
       yield* requireFeatures(submission)
       const lease = yield* leases.grant({
@@ -188,7 +210,7 @@ export const layer: Layer.Layer<
       )
       const createdAt = yield* Clock.currentTimeMillis
       const reference = AgentContract.reference(agent.contract)
-      const constraints = request.lease_constraints
+      const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
       const accepted: JobMessage.Accepted["payload"] = {
         job_id: id,
         agent: reference,
@@ -200,7 +222,6 @@ export const layer: Layer.Layer<
       const record: Job.JobRecord = {
         id,
         agent: reference,
-        input: request.input,
         principal: principal.id,
         session,
         traceId,
@@ -212,7 +233,7 @@ export const layer: Layer.Layer<
         createdAt,
         accepted
       }
-      // From the claim on nothing may come between: a key without a job would refuse its owner.
+      // From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent.
       return yield* Effect.uninterruptible(Effect.gen(function*() {
         if (places !== undefined && !places.reserve()) {
           return yield* JobLimits.exceeded("jobs_waiting_for_this_agent", places.queue, 1000)
@@ -220,22 +241,23 @@ export const layer: Layer.Layer<
         const acceptance = yield* store.accept(record, claim)
         if (acceptance._tag !== "Accepted") {
           if (places !== undefined) yield* places.leave(false)
-          return yield* settle(acceptance)
+          yield* settle(acceptance, taken)
+          return false
         }
         yield* journal.open(record)
         const cancellation = yield* Deferred.make<string>()
         cancellations.set(id, cancellation)
-        limits.begin(principal.id, session)
         yield* JobRunner.run({ record, epoch: 1, prepared, places, guard, services: leased(guard), cancellation, scope }).pipe(
           Effect.ensuring(Effect.sync(() => {
             cancellations.delete(id)
-            limits.end(principal.id, session)
+            leave()
           })),
           Effect.interruptible,
           Effect.provideContext(services),
           FiberMap.run(runs, id)
         )
-        return record
+        yield* taken(record)
+        return true
       }))
     })
 
@@ -265,15 +287,22 @@ export const layer: Layer.Layer<
           details: { job_id: job }
         })
       }
-      const cancellation = yield* store.requestCancel(job, reason)
-      if (cancellation === "ended" || cancellation === "unknown") {
-        const stored = yield* store.get(job)
-        return yield* (Option.isSome(stored) ? notFound(job, { final_status: stored.value.status }) : notFound(job))
-      }
-      yield* taken
-      const running = cancellations.get(job)
-      if (running !== undefined) yield* Deferred.succeed(running, reason)
+      // One step: a cancellation that was noted must reach the agent, whoever goes meanwhile.
+      yield* Effect.uninterruptible(Effect.gen(function*() {
+        const cancellation = yield* store.requestCancel(job, reason)
+        if (cancellation === "ended" || cancellation === "unknown") {
+          const stored = yield* store.get(job)
+          return yield* (Option.isSome(stored) ? notFound(job, { final_status: stored.value.status }) : notFound(job))
+        }
+        yield* taken
+        const running = cancellations.get(job)
+        if (running !== undefined) yield* Deferred.succeed(running, reason)
+      }))
     })
+
+    // What nobody asks for any more must go also while nobody asks for anything.
+    const rhythm = Duration.max(Duration.times(config.jobRetention, 1 / 4), Duration.seconds(1))
+    yield* Effect.forkScoped(Effect.repeat(sweep, Schedule.spaced(rhythm)))
 
     return Jobs.of({ submit, cancel, observe, list: store.list })
   })

@@ -13,6 +13,7 @@ import * as Timestamp from "../protocol/Timestamp.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as Jobs from "./Jobs.ts"
 import type * as JobStore from "./JobStore.ts"
+import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as SessionStore from "./SessionStore.ts"
 
 const defaultLimit = 100
@@ -58,6 +59,7 @@ export const list = Effect.fn("Observation.list")(function*(
   principal: Authenticator.Principal,
   { cursor, filter = {}, limit = defaultLimit }: SessionMessage.ListJobs["payload"]
 ) {
+  const config = yield* RuntimeConfig.RuntimeConfig
   const jobs = yield* Jobs.Jobs
   const sessions = yield* SessionStore.SessionStore
   const after = cursor === undefined ? Option.none() : decodeCursor(cursor)
@@ -73,8 +75,7 @@ export const list = Effect.fn("Observation.list")(function*(
     // One more tells whether there is a next page.
     limit: size + 1
   })
-  const page = found.slice(0, size)
-  const entries = yield* Effect.forEach(page, ({ record, status }) =>
+  const candidates = yield* Effect.forEach(found.slice(0, size), ({ record, status }) =>
     Effect.map(sessions.lastSeq(record.session, record.id), (last_event_seq): SessionMessage.JobEntry => {
       const created_at = Timestamp.format(record.createdAt)
       return {
@@ -90,8 +91,16 @@ export const list = Effect.fn("Observation.list")(function*(
         last_event_seq
       }
     }))
-  return { jobs: entries, next_cursor: found.length > size ? encodeCursor(page.at(-1)!) : null }
+  const entries = fitting(candidates, config.maxPayload / 2)
+  return { jobs: entries, next_cursor: found.length > entries.length ? encodeCursor(found[entries.length - 1]!) : null }
 })
+
+/** The first of these that one frame can hold, and at least one: leases can be long. */
+const fitting = (entries: ReadonlyArray<SessionMessage.JobEntry>, limit: number) => {
+  let characters = 0
+  const end = entries.findIndex((entry) => (characters += JSON.stringify(entry).length) > limit)
+  return end < 0 ? entries : entries.slice(0, Math.max(1, end))
+}
 
 /**
  * What an observer is told of a job, and from where it will be sent.

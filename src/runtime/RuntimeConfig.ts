@@ -48,6 +48,8 @@ export interface RuntimeConfig {
   readonly maxEndedJobs: number
   /** Characters that a job may be ahead of its attached submitter, and that of one job a client may have unacknowledged. */
   readonly pacingWindow: number
+  /** Characters beyond that for what must not wait: costs, and what a job says while it is being ended. */
+  readonly pacingReserve: number
   /** Characters that of all its jobs together a client may have unacknowledged. */
   readonly sessionWindow: number
   /** Events that a client which acknowledges may be behind before it is told. */
@@ -58,6 +60,10 @@ export interface RuntimeConfig {
   readonly maxJournal: number
   /** Requests of one connection that may wait for the one before before the runtime stops reading from it. */
   readonly maxPendingRequests: number
+  /** Characters of the outcomes of ended jobs, beyond which the oldest of these jobs are forgotten. */
+  readonly maxOutcomes: number
+  /** Characters of the parameters of submissions that idempotency keys stand for, beyond which the oldest keys bind no more. */
+  readonly maxParameters: number
   /** Characters of answers that may wait for one connection before the runtime stops reading from it. */
   readonly maxPendingReplies: number
   /** Characters that go out in one write. */
@@ -102,11 +108,14 @@ export const defaults: RuntimeConfig = {
   maxSessionsPerPrincipal: 1000,
   maxEndedJobs: 10_000,
   pacingWindow: 1024 * 1024,
+  pacingReserve: 64 * 1024,
   sessionWindow: 8 * 1024 * 1024,
   lagWarning: 1000,
   maxJournalPerJob: 16 * 1024 * 1024,
   maxJournal: 256 * 1024 * 1024,
   maxPendingRequests: 64,
+  maxOutcomes: 256 * 1024 * 1024,
+  maxParameters: 64 * 1024 * 1024,
   maxPendingReplies: 1024 * 1024,
   maxBatch: 256 * 1024,
   maxStamps: 65_536,

@@ -52,6 +52,10 @@ export interface Following {
 export interface SessionOutbox {
   /** Sends a frame without a number, before all events. Suspends while too many wait. */
   readonly reply: (message: Message.FromRuntime) => Effect.Effect<void>
+  /** As `reply`, but never suspends: for a frame that must not be parted from what it tells of. Await `room` before. */
+  readonly tell: (message: Message.FromRuntime) => Effect.Effect<void>
+  /** Done once not too many answers wait. */
+  readonly room: Effect.Effect<void>
   /** Sends a frame with a number that stands in no journal; `tail` is its text after the head. */
   readonly own: (type: string, tail: string) => Effect.Effect<void>
   /** Delivers a job until its outcome. A job that is followed already goes on as it was. */
@@ -184,15 +188,13 @@ export const make: (session: {
 
   const frame = (type: string, seq: number, tail: string) => head(type, messageId(seq), seq) + tail
 
-  const queue = (answer: Answer): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      if (waiting > config.maxPendingReplies) {
-        room.closeUnsafe()
-        return Effect.andThen(room.await, queue(answer))
-      }
-      put(answer)
-      return Effect.void
-    })
+  const roomy: Effect.Effect<void> = Effect.suspend(() => {
+    if (waiting <= config.maxPendingReplies) return Effect.void
+    room.closeUnsafe()
+    return Effect.andThen(room.await, roomy)
+  })
+
+  const queue = (answer: Answer): Effect.Effect<void> => Effect.andThen(roomy, Effect.sync(() => put(answer)))
 
   const put = (answer: Answer) => {
     answers.push(answer)
@@ -349,7 +351,7 @@ export const make: (session: {
     for (const done of written) done()
     for (const { ended, lastOffset, source } of batch.pages) {
       if (!declared) source.taken = Math.max(source.taken, lastOffset)
-      if (source.paces) yield* journal.advance(source.job, Option.some(source.taken))
+      if (source.paces) yield* journal.advance(source.job, id, Option.some(source.taken))
       // Unless its past was asked for while its end was on the way.
       if (ended && source.cursor === lastOffset) yield* drop(source)
     }
@@ -423,7 +425,7 @@ export const make: (session: {
     Effect.forEach(
       sources.values(),
       ({ job, paces, taken }) =>
-        paces ? journal.advance(job, attached ? Option.some(taken) : Option.none()) : Effect.void,
+        paces ? journal.advance(job, id, attached ? Option.some(taken) : Option.none()) : Effect.void,
       { discard: true }
     )
   )
@@ -476,7 +478,7 @@ export const make: (session: {
       if (advanced.length > 0) markAll()
       return Effect.forEach(
         advanced,
-        ({ job, paces, taken }) => (paces ? journal.advance(job, Option.some(taken)) : Effect.void),
+        ({ job, paces, taken }) => (paces ? journal.advance(job, id, Option.some(taken)) : Effect.void),
         { discard: true }
       )
     })
@@ -488,6 +490,8 @@ export const make: (session: {
       work.openUnsafe()
     }),
     reply: (message) => queue(Codec.encode(message)),
+    tell: (message) => Effect.sync(() => put(Codec.encode(message))),
+    room: roomy,
     own: (type, tail) => queue({ type, tail }),
     isFollowing: (job) => sources.has(job),
     isBusy: () => sources.size > 0,
@@ -509,7 +513,7 @@ export const make: (session: {
       }
       sources.set(job, source)
       yield* Scope.provide(journal.watch(job, () => mark(source)), source.scope)
-      if (paces && attached) yield* journal.advance(job, Option.some(after))
+      if (paces && attached) yield* journal.advance(job, id, Option.some(after))
       mark(source)
     }),
     rewind: (job, after) =>

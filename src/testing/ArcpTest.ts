@@ -98,7 +98,7 @@ export const layerRuntime = <E, R, A = never>(
   // Nobody else can listen on this network, and the tokens are the test's own: either failing is a mistake in the test.
   const authenticator = Layer.orDie(Authenticator.layerStatic(tokens))
   return Layer.orDie(ArcpServer.layer).pipe(
-    Layer.provideMerge(options.agents),
+    Layer.provideMerge(ArcpServer.confined(options.agents)),
     Layer.provideMerge(ArcpServer.layerMemory),
     Layer.provide(options.leases ?? Leases.layer),
     Layer.provide(authenticator),

@@ -36,6 +36,8 @@ export const defaultHighWaterMark: number = 256 * 1024
  */
 export interface Wire {
   readonly writableLength: number
+  /** Whether a write was told to wait for `drain`. */
+  readonly writableNeedDrain: boolean
   cork(): void
   uncork(): void
   on(event: "drain", listener: () => void): unknown
@@ -181,7 +183,8 @@ const writer =
         wire?.uncork()
       }
       if (wire === undefined) return sunk(ws, highWaterMark)
-      return wire.writableLength > highWaterMark ? drained(ws, wire) : Effect.void
+      // Without a write that was told to wait there is no drain to wait for.
+      return wire.writableLength > highWaterMark && wire.writableNeedDrain ? drained(ws, wire) : Effect.void
     })
 
 // Without a wire nothing tells when there is room.

@@ -140,6 +140,9 @@ export const make = (options?: MemoryTransport.Options): Effect.Effect<FakeRunti
 /** What marks a runtime of our own, which names the request in every answer. */
 export const declared = { capabilities: { [Feature.declaration.key]: Feature.declaration.value } }
 
+/** Without the features by which events are paced and read again. */
+export const plain = { features: Feature.all.filter((feature) => feature !== "ack" && feature !== "subscribe") }
+
 export type Client = ArcpClient.ArcpClient["Service"]
 
 /** A client of the fake runtime, welcomed. */

@@ -243,7 +243,7 @@ describe("the events", () => {
 
   it.effect("wait for a slow reader, and nothing of them is lost", () =>
     Effect.gen(function* () {
-      const { job, runtime } = yield* start({ limits: { events: 4 } }, Fake.declared, { capacity: 8 })
+      const { job, runtime } = yield* start({ ...Fake.plain, limits: { events: 4 } }, Fake.declared, { capacity: 8 })
       const gate = yield* Latch.make(false)
       const taken: Array<number> = []
       const reading = yield* Effect.forkChild(
@@ -270,7 +270,7 @@ describe("the events", () => {
 
   it.effect("do not wait for a reader that has gone", () =>
     Effect.gen(function* () {
-      const { job, runtime } = yield* start({ limits: { events: 4 } })
+      const { job, runtime } = yield* start({ ...Fake.plain, limits: { events: 4 } })
       const reading = yield* Effect.forkChild(Stream.runForEach(job.events, () => Effect.never))
       yield* Fake.settled
       yield* runtime.say(...tell(1, 100), Fake.result("job_1", 101, "done"))
@@ -282,7 +282,7 @@ describe("the events", () => {
 
   it.effect("let an answer through that their reader waits for", () =>
     Effect.gen(function* () {
-      const { job, runtime } = yield* start({ limits: { events: 4 } })
+      const { job, runtime } = yield* start({ ...Fake.plain, limits: { events: 4 } })
       const reading = yield* Effect.forkChild(
         Stream.runForEach(job.events, (event) => (seqs([event])[0] === 1 ? job.cancel() : Effect.void))
       )
@@ -300,7 +300,7 @@ describe("the events", () => {
 
   it.effect("are dropped beyond the bound when nobody reads: the result comes, and a stream says how many", () =>
     Effect.gen(function* () {
-      const { job, runtime } = yield* start({ limits: { events: 4 } })
+      const { job, runtime } = yield* start({ ...Fake.plain, limits: { events: 4 } })
       yield* runtime.say(...tell(1, 10), Fake.result("job_1", 11, "done"))
       assert.strictEqual(yield* job.result, "done")
       const error = yield* Fake.failed(Stream.runDrain(job.events))
@@ -311,7 +311,7 @@ describe("the events", () => {
 
   it.effect("are bounded in bytes too", () =>
     Effect.gen(function* () {
-      const { job, runtime } = yield* start({ limits: { eventBytes: 10_000 } })
+      const { job, runtime } = yield* start({ ...Fake.plain, limits: { eventBytes: 10_000 } })
       const big = { level: "info", message: "x".repeat(4000) }
       yield* runtime.say(Fake.event("job_1", 1, "log", big), Fake.event("job_1", 2, "log", big))
       yield* runtime.say(Fake.result("job_1", 3, "done"))

@@ -517,7 +517,7 @@ describe("what comes before its acceptance", () => {
   it.effect("is kept within bounds, and what is not kept is told of", () =>
     Effect.gen(function* () {
       const runtime = yield* Fake.make()
-      const client = yield* Fake.connect(runtime, {}, Fake.declared)
+      const client = yield* Fake.connect(runtime, { ...Fake.plain }, Fake.declared)
       const submitting = yield* Effect.forkChild(client.submit("a", 1))
       const submit = yield* runtime.hear("job.submit")
       yield* runtime.say(...Array.from({ length: 1030 }, (_, index) => Fake.event("job_1", index + 1)))

@@ -84,7 +84,7 @@ describe("Close", () => {
       () =>
         Effect.gen(function* () {
           const peer = yield* join()
-          yield* sendSubmit(peer, "tck-echo", 1)
+          yield* sendSubmit(peer, "tck-echo", 1, { payload: { lease_request: { "fs.read": ["/a"] } } })
           yield* peer.send({ type: "session.close" })
           yield* settled
           assert.deepStrictEqual(yield* peer.drain, [])

@@ -7,6 +7,7 @@ import * as JobJournal from "../../src/runtime/JobJournal.ts"
 import * as RuntimeConfig from "../../src/runtime/RuntimeConfig.ts"
 
 const job = "job_1" as Ids.JobId
+const session = "sess_1" as Ids.SessionId
 const traceId = "4bf92f3577b34da6a3ce929d0e0e4736" as Ids.TraceId
 
 const event = (n: number): JobJournal.Draft => ({ type: "job.event", kind: "log", payload: JSON.stringify({ n }) })
@@ -117,18 +118,18 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         const journal = yield* JobJournal.JobJournal
         const [waitedFor, read, left, next] = ["job_a", "job_b", "job_c", "job_d"] as [Ids.JobId, Ids.JobId, Ids.JobId, Ids.JobId]
         for (const id of [waitedFor, left, read, next]) yield* journal.open({ id, traceId })
-        yield* journal.advance(waitedFor, Option.some(-1))
+        yield* journal.advance(waitedFor, session, Option.some(-1))
         for (const id of [waitedFor, left, read]) for (let n = 0; n < 50; n++) yield* journal.append(id, 1, [event(n)])
-        yield* journal.advance(read, Option.some(49))
+        yield* journal.advance(read, session, Option.some(49))
         const kept = Effect.forEach([waitedFor, left, read], (id) => Effect.map(journal.read(id, -1, all), numbers))
 
         const more = Effect.fnUntraced(function*(from: number, to: number) {
           for (let n = from; n < to; n++) {
             yield* journal.append(next, 1, [event(n)])
-            yield* journal.advance(next, Option.some(n))
+            yield* journal.advance(next, session, Option.some(n))
           }
         })
-        yield* more(0, 130)
+        yield* more(0, 200)
         const [first, second, third] = yield* kept
         assert.deepStrictEqual([first!.length, second!.length], [50, 50])
         assert.isBelow(third!.length, 50)
@@ -140,7 +141,7 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
     it.effect("last words and costs have room of their own, which has an end", () =>
       Effect.gen(function*() {
         const journal = yield* opened
-        yield* journal.advance(job, Option.some(-1))
+        yield* journal.advance(job, session, Option.some(-1))
         const fill = yield* Effect.forkChild(Effect.forever(journal.append(job, 1, [event(0)])), { startImmediately: true })
         yield* TestClock.adjust("1 second")
         let written = 0
@@ -148,9 +149,9 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
           Effect.forever(Effect.andThen(journal.append(job, 1, [event(1)], { urgent: true }), Effect.sync(() => written++))),
           { startImmediately: true }
         )
-        yield* TestClock.adjust("1 second")
+        yield* Effect.repeat(Effect.yieldNow, { times: 5000 })
         assert.isAbove(written, 10)
-        assert.isUndefined(urgent.pollUnsafe())
+        assert.isBelow(written, 2500)
         yield* Fiber.interrupt(urgent)
         yield* Fiber.interrupt(fill)
       }).pipe(using({ pacingWindow: 2000 })))
@@ -158,7 +159,7 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
     it.effect("a job suspends at the window of its pacer and goes on as that advances", () =>
       Effect.gen(function*() {
         const journal = yield* opened
-        yield* journal.advance(job, Option.some(-1))
+        yield* journal.advance(job, session, Option.some(-1))
         let written = 0
         const writer = yield* Effect.gen(function*() {
           for (let n = 0; n < 200; n++) {
@@ -169,12 +170,12 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         yield* TestClock.adjust("1 hour")
         const first = written
         assert.isBelow(first, 30)
-        yield* journal.advance(job, Option.some(first - 1))
+        yield* journal.advance(job, session, Option.some(first - 1))
         yield* TestClock.adjust("1 hour")
         // Entries differ by a digit in length, hence not to the entry.
         assert.isAtMost(Math.abs(written - first * 2), 2)
         // Nobody paces any more: the job runs on.
-        yield* journal.advance(job, Option.none())
+        yield* journal.advance(job, session, Option.none())
         yield* Fiber.join(writer)
         assert.strictEqual(written, 200)
       }).pipe(using({ pacingWindow: 2000 })))
@@ -182,7 +183,7 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
     it.effect("a suspended append can be interrupted, and the end of the job ends it", () =>
       Effect.gen(function*() {
         const journal = yield* opened
-        yield* journal.advance(job, Option.some(-1))
+        yield* journal.advance(job, session, Option.some(-1))
         const fill = Effect.forever(journal.append(job, 1, [event(0)]))
         const interrupted = yield* Effect.forkChild(fill, { startImmediately: true })
         yield* TestClock.adjust("1 second")

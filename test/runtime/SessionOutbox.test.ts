@@ -184,10 +184,45 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
 })
 
 describe("SessionOutbox", () => {
+  it.effect("a connection whose epoch is over takes no number and sends nothing more", () =>
+    Effect.gen(function* () {
+      const journal = yield* JobJournal.JobJournal
+      const store = yield* SessionStore.SessionStore
+      const outbox = yield* SessionOutbox.make({ id: session, features: new Set(), profile: "standard" })
+      yield* store.create({ id: session, principal: "tester", createdAt: 0 })
+      const rotate = (presented: Option.Option<Uint8Array>, next: number) =>
+        Effect.map(store.rotate(session, { presented, next: token(next), lenient: false }), Option.getOrThrow)
+      yield* journal.open({ id: idOf("a"), traceId })
+      yield* outbox.follow({ job: idOf("a"), traceId, after: -1, paces: true })
+      const [near, far] = yield* MemoryTransport.pair()
+      const old = yield* rotate(Option.none(), 1)
+      const running = yield* Effect.forkScoped(outbox.run(far, old, Option.none()))
+      const say = journal.append(idOf("a"), 1, [{ type: "job.event", kind: "log", payload: "{}" }])
+      const peer = TestPeer.make(near)
+      yield* say
+      assert.strictEqual((yield* peer.receive).event_seq, 1)
+
+      const epoch = yield* rotate(Option.some(token(1)), 2)
+      yield* say
+      yield* outbox.own("job.error", `,"payload":{}}`)
+      assert.strictEqual((yield* Effect.flip(Fiber.join(running)))._tag, "StaleEpoch")
+      assert.deepStrictEqual(yield* peer.drain, [])
+      // The new one sends all of it.
+      const [here, there] = yield* MemoryTransport.pair()
+      yield* Effect.forkScoped(outbox.run(there, epoch, Option.some(1)))
+      const next = TestPeer.make(here)
+      const frames = [yield* next.receive, yield* next.receive]
+      assert.sameMembers(
+        frames.map(({ event_seq, type }) => `${event_seq} ${type}`),
+        ["2 job.error", "3 job.event"]
+      )
+    }).pipe(Effect.scoped, Effect.provide(Layer.fresh(services)))
+  )
+
   it.effect.prop(
     "whatever jobs say and a client does: one unbroken sequence, windows kept, and in the end nobody waits",
     { steps: Schema.Array(Step).check(Schema.isMaxLength(60)) },
     ({ steps }) => play(steps).pipe(Effect.scoped, Effect.provide(Layer.fresh(services))),
-    { arbitrary: { runs: 100 } }
+    { arbitrary: { runs: 100, size: 60 } }
   )
 })

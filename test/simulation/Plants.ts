@@ -349,12 +349,10 @@ export const all: ReadonlyArray<Known> = [
     plant: () => ({
       jobs: (real) => ({
         ...real,
-        submit: (submission) =>
-          Effect.flatMap(real.submit(submission), (record) =>
-            Effect.map(Clock.currentTimeMillis, (now) => ({
-              ...record,
-              accepted: { ...record.accepted, accepted_at: new Date(now).toISOString() }
-            })))
+        submit: (submission, taken) =>
+          real.submit(submission, (record) =>
+            Effect.flatMap(Clock.currentTimeMillis, (now) =>
+              taken({ ...record, accepted: { ...record.accepted, accepted_at: new Date(now).toISOString() } })))
       })
     })
   },
@@ -376,12 +374,12 @@ export const all: ReadonlyArray<Known> = [
       return {
         jobs: (real) => ({
           ...real,
-          submit: (submission) =>
-            Effect.tap(real.submit(submission), ({ id, session }) =>
-              Effect.sync(() => {
-                if (sessions.has(id)) return
-                sessions.set(id, { principal: submission.principal, session, job: id, reason: "any" })
-              })),
+          submit: (submission, taken) =>
+            real.submit(submission, (record) => {
+              const { id, session } = record
+              if (!sessions.has(id)) sessions.set(id, { principal: submission.principal, session, job: id, reason: "any" })
+              return taken(record)
+            }),
           cancel: (request, taken) => real.cancel(sessions.get(request.job) ?? request, taken)
         })
       }
@@ -442,9 +440,9 @@ export const all: ReadonlyArray<Known> = [
     plant: () => ({
       jobs: (real) => ({
         ...real,
-        submit: (submission) => {
+        submit: (submission, taken) => {
           const { max_runtime_sec: _, ...request } = submission.request
-          return real.submit({ ...submission, request })
+          return real.submit({ ...submission, request }, taken)
         }
       })
     })
@@ -457,13 +455,14 @@ export const all: ReadonlyArray<Known> = [
       return {
         jobs: (real) => ({
           ...real,
-          submit: (submission) =>
-            Effect.tap(real.submit(submission), ({ id, session }) =>
-              Effect.sync(() => {
-                const { principal } = submission
-                const end = Effect.ignore(real.cancel({ principal, session, job: id, reason: "gone" }, Effect.void))
-                own.set(session, Effect.andThen(own.get(session) ?? Effect.void, end))
-              }))
+          submit: (submission, taken) =>
+            real.submit(submission, (record) => {
+              const { id, session } = record
+              const { principal } = submission
+              const end = Effect.ignore(real.cancel({ principal, session, job: id, reason: "gone" }, Effect.void))
+              own.set(session, Effect.andThen(own.get(session) ?? Effect.void, end))
+              return taken(record)
+            })
         }),
         sessions: (real) => ({
           ...real,

@@ -3,7 +3,7 @@
  *
  * Each session is owned by one fiber, which serves a connection until that ends and then decides, by what ended it, whether to resume.
  */
-import { Clock, Deferred, Duration, Effect, Exit, Fiber, Redacted, type Schedule, Scope, SubscriptionRef } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Option, Redacted, type Schedule, Scope, SubscriptionRef } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Feature from "../../protocol/Feature.ts"
@@ -16,6 +16,8 @@ import * as ClientSession from "./clientSession.ts"
 import * as Ended from "./ended.ts"
 import * as Handshake from "./handshake.ts"
 import * as Link from "./link.ts"
+import * as Pace from "./pace.ts"
+import type * as Persistence from "./persistence.ts"
 import * as Resumption from "./resumption.ts"
 
 export interface Options {
@@ -26,6 +28,7 @@ export interface Options {
   readonly limits: ClientSession.Limits
   /** Whether consumers say themselves how far they are. */
   readonly manual: boolean
+  readonly persistence: Persistence.Persistence
   readonly reconnect: Schedule.Schedule<unknown, ClientError.SessionLost> | undefined
 }
 
@@ -71,8 +74,7 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
     return { opened, scope: lineScope }
   })
 
-  const begin = Effect.fnUntraced(function* () {
-    const line = yield* dial((offer) => Handshake.open(dialer, nextId, offer))
+  const sessionOf = Effect.fnUntraced(function* (line: Line, lastSeq: number) {
     const session = ClientSession.make({
       id: line.opened.id,
       welcome: line.opened.welcome,
@@ -81,13 +83,35 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
       clock,
       nextId,
       scope: yield* Scope.fork(scope),
-      lastSeq: 0,
+      lastSeq,
       manual: options.manual
     })
+    session.onProgress = Effect.suspend(() => keep(session))
     return { session, line }
   })
 
-  const first = yield* begin()
+  const keep = (session: ClientSession.ClientSession) =>
+    options.persistence.save({
+      session_id: session.id,
+      resume_token: session.welcome.resume_token,
+      last_event_seq: Pace.cumulative(session.pace, session.lastSeq)
+    })
+
+  const begin = Effect.gen(function* () {
+    return yield* sessionOf(yield* dial((offer) => Handshake.open(dialer, nextId, offer)), 0)
+  })
+
+  /** Goes on with the session of an earlier life, if there is one and it can be. */
+  const enter = Effect.gen(function* () {
+    const kept = yield* options.persistence.load
+    if (Option.isNone(kept)) return yield* begin
+    return yield* dial((offer) => Handshake.resume(dialer, nextId, offer, kept.value)).pipe(
+      Effect.flatMap((line) => sessionOf(line, kept.value.last_event_seq)),
+      Effect.catchTag("ResumeWindowExpired", () => begin)
+    )
+  })
+
+  const first = yield* enter
   let latest = first.session
   let link: Link.Link | undefined
   /** Why there is to be no other session. */
@@ -100,6 +124,8 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
   /** Speaks over the line until it ends. */
   const converse = Effect.fnUntraced(function* (session: ClientSession.ClientSession, line: Line) {
     session.welcome = line.opened.welcome
+    // Before anything is said: with the first frame the token before this one dies.
+    yield* keep(session)
     const current = yield* Link.make(session, line.opened)
     link = current
     yield* SubscriptionRef.set(state, { _tag: "Connected", sessionId: session.id })
@@ -152,7 +178,7 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
   /** Under way for all who ask, and not interrupted with any of them. */
   let renewing: Fiber.Fiber<ClientSession.ClientSession, ClientError.SessionLost> | undefined
   const renew = Effect.gen(function* () {
-    const { line, session } = yield* Effect.mapError(begin(), ClientError.fromRenewal)
+    const { line, session } = yield* Effect.mapError(begin, ClientError.fromRenewal)
     latest = session
     yield* Effect.forkIn(serve(session, line), scope)
     return session

@@ -232,6 +232,8 @@ const adopt = (
   if (held !== undefined) {
     self.held.delete(job.id)
     for (const frame of held.frames) {
+      // A job that ended before its submit was answered is told twice: on resuming, and on submitting it again.
+      if (job.finalStatus !== undefined || !Job.isNext(job, frame.job_seq)) continue
       if (frame.type === "job.event") {
         const event = eventOf(self, frame)
         // Its number was acknowledged when it came.
@@ -432,7 +434,7 @@ const misunderstand = (self: ClientSession, bad: Codec.BadFrame) => {
 
 /** The request that an unreadable frame answers: the one whose id it has, or the only one that it can be about. */
 const requestOf = (self: ClientSession, bad: Codec.BadFrame): Requests.Request | undefined => {
-  const named = Requests.named(self.requests, { ...bad, payload: {} })
+  const named = Requests.named(self.requests, { ...(bad.id === undefined ? undefined : { id: bad.id }), payload: {} })
   if (named !== undefined) return named
   const [only, second] = self.requests.values()
   if (second !== undefined) return undefined
