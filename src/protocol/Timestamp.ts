@@ -41,12 +41,12 @@ const isDay = (text: string): boolean => {
 }
 
 /**
- * As {@link parse}, but only for UTC, as lease constraints require (§9.5): `Z`, or the same thing written `+00:00`.
+ * As {@link parse}, but only for UTC, as lease constraints require (§9.5): `Z`, or the same thing written `+00:00` or `-00:00`.
  *
  * @category conversions
  * @since 0.1.0
  */
 export const parseUtc = (text: string): Result.Result<number, string> =>
-  /([Zz]|\+00:00)$/.test(text)
+  /([Zz]|[+-]00:00)$/.test(text)
     ? Result.fromOption(parse(text), () => `${JSON.stringify(text.slice(0, 64))} is not an RFC 3339 timestamp`)
     : Result.fail(`${JSON.stringify(text.slice(0, 64))} is not in UTC: it must end with "Z"`)

@@ -25,7 +25,9 @@ import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Connection from "../session/Connection.ts"
-import * as StampLog from "../session/StampLog.ts"
+import * as AckWindow from "./internal/ackWindow.ts"
+import * as Batch from "./internal/batch.ts"
+import * as Replay from "./internal/replay.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as SessionStore from "./SessionStore.ts"
@@ -79,70 +81,12 @@ export interface SessionOutbox {
     connection: Connection.Line,
     epoch: number,
     replay: Option.Option<number>
-  ) => Effect.Effect<never, Connection.ConnectionError | SessionStore.StaleEpoch | Uncovered>
+  ) => Effect.Effect<never, Connection.ConnectionError | SessionStore.StaleEpoch | Replay.Uncovered>
   /** Done once all answers queued before have been written. */
   readonly flushed: Effect.Effect<void>
   /** The highest number given so far. */
   readonly last: Effect.Effect<number>
 }
-
-/**
- * What was to be replayed is no longer kept.
- *
- * @category errors
- * @since 0.1.0
- */
-export interface Uncovered {
-  readonly _tag: "Uncovered"
-}
-
-/** Frames for one write, with what becomes true when they leave. */
-interface Batch {
-  readonly frames: Array<string>
-  readonly stamps: Array<StampLog.Stamp>
-  readonly pages: Array<Taken>
-  characters: number
-  /** How many of the frames that stand in no journal are in it. */
-  answers: number
-  /** The last number given. */
-  seq: number
-}
-
-/** A frame that stands in no journal: the text of one without a number, or what is to have one. */
-type Answer = string | { readonly type: string; readonly tail: string }
-
-/** A page that was read for a batch. */
-interface Taken extends Readonly<Sent> {
-  readonly source: Source
-  /** Where the source was when it was read. */
-  readonly cursor: number
-  readonly ended: boolean
-}
-
-/** A page on its way, or not yet acknowledged. */
-interface Sent {
-  readonly lastSeq: number
-  lastOffset: number
-  readonly characters: number
-}
-
-interface Source {
-  readonly job: Ids.JobId
-  readonly traceId: Ids.TraceId
-  paces: boolean
-  readonly scope: Scope.Closeable
-  /** The offset of the last entry that was stamped or passed over. */
-  cursor: number
-  /** The offset up to which the client has read. */
-  taken: number
-  /** Sent and not acknowledged, oldest first; only for a client that declares its pace. */
-  readonly unread: Array<Sent>
-  unreadCharacters: number
-}
-
-/** Whether a session that negotiated these features sees this kind; what is hidden takes no number. */
-const isVisible = (kind: string, features: ReadonlySet<Feature.Feature>): boolean =>
-  !((kind === "progress" && !features.has("progress")) || (kind === "result_chunk" && !features.has("result_chunk")))
 
 /**
  * @category constructors
@@ -156,11 +100,13 @@ export const make: (session: {
   SessionOutbox,
   never,
   JobJournal.JobJournal | SessionStore.SessionStore | Scope.Scope
-> = Effect.fnUntraced(function*({ features, id, profile }) {
+> = Effect.fnUntraced(function*(session) {
+  const { features, id, profile } = session
   const config = yield* RuntimeConfig.RuntimeConfig
   const journal = yield* JobJournal.JobJournal
   const store = yield* SessionStore.SessionStore
   const owner = yield* Effect.scope
+  const services = yield* Effect.context<JobJournal.JobJournal | SessionStore.SessionStore>()
   const head = Codec.encodeHead(id)
   const messageId = Ids.sequencedMessageId(id)
   /** Whether acknowledgements pace this client; `ack` alone does not say that any will come. */
@@ -168,23 +114,20 @@ export const make: (session: {
 
   const work = yield* Latch.make(false)
   const room = yield* Latch.make(true)
-  const sources = new Map<Ids.JobId, Source>()
-  const marked = new Set<Source>()
+  const window = AckWindow.make(config)
+  const sources = new Map<Ids.JobId, AckWindow.Source>()
+  const marked = new Set<AckWindow.Source>()
   /** In the order in which they were queued. */
-  const answers: Array<Answer> = []
+  const answers: Array<Batch.Answer> = []
   /** Called when the write that takes what is queued now is done. */
   const afterWrite: Array<() => void> = []
   /** Characters of answers that wait. */
   let waiting = 0
-  /** Characters that the client was sent and has not acknowledged, over all jobs. */
-  let unread = 0
   let last = 0
   let attached = false
   let acknowledged = 0
   /** Whether the client was told that it lags, and has not caught up since. */
   let warned = false
-  /** Grows with each acknowledgement that frees something. */
-  let progress = 0
 
   const frame = (type: string, seq: number, tail: string) => head(type, messageId(seq), seq) + tail
 
@@ -194,15 +137,15 @@ export const make: (session: {
     return Effect.andThen(room.await, roomy)
   })
 
-  const queue = (answer: Answer): Effect.Effect<void> => Effect.andThen(roomy, Effect.sync(() => put(answer)))
+  const queue = (answer: Batch.Answer): Effect.Effect<void> => Effect.andThen(roomy, Effect.sync(() => put(answer)))
 
-  const put = (answer: Answer) => {
+  const put = (answer: Batch.Answer) => {
     answers.push(answer)
-    waiting += widthOf(answer)
+    waiting += Batch.widthOf(answer)
     work.openUnsafe()
   }
 
-  const mark = (source: Source) => {
+  const mark = (source: AckWindow.Source) => {
     marked.add(source)
     work.openUnsafe()
   }
@@ -212,68 +155,21 @@ export const make: (session: {
     for (const source of sources.values()) mark(source)
   }
 
-  const drop = (source: Source) =>
+  const drop = (source: AckWindow.Source) =>
     Effect.suspend(() => {
       if (sources.get(source.job) === source) sources.delete(source.job)
       marked.delete(source)
-      if (source.unreadCharacters > 0) {
-        unread -= source.unreadCharacters
-        source.unreadCharacters = 0
-        markAll()
-      }
+      if (window.forgive(source)) markAll()
       return Scope.close(source.scope, Exit.void)
     })
 
-  const isBlocked = (source: Source) =>
-    declared && (source.unreadCharacters >= config.pacingWindow || unread >= config.sessionWindow)
-
-  const takeAnswers = (batch: Batch) => {
-    for (const answer of answers) {
-      if (typeof answer === "string") batch.frames.push(answer)
-      else takeOwn(batch, answer.type, answer.tail)
-    }
-    batch.answers = answers.length
-  }
-
   const removeAnswers = (count: number) => {
-    for (const answer of answers.splice(0, count)) waiting -= widthOf(answer)
+    for (const answer of answers.splice(0, count)) waiting -= Batch.widthOf(answer)
     room.openUnsafe()
   }
 
-  const takeOwn = (batch: Batch, type: string, tail: string) => {
-    batch.stamps.push({ _tag: "Own", firstSeq: ++batch.seq, type, tail })
-    batch.frames.push(frame(type, batch.seq, tail))
-  }
-
-  const takePage = (batch: Batch, source: Source, page: JobJournal.Page) => {
-    let from = 0
-    let count = 0
-    let characters = 0
-    const flush = () => {
-      if (count === 0) return
-      const firstSeq = batch.seq - count + 1
-      batch.stamps.push({ _tag: "Range", firstSeq, job: source.job, firstOffset: page.firstOffset + from, count })
-      count = 0
-    }
-    for (const [index, entry] of page.entries.entries()) {
-      if (!isVisible(entry.kind, features)) {
-        flush()
-        continue
-      }
-      if (count === 0) from = index
-      count++
-      const text = frame(entry.type, ++batch.seq, projected(entry, profile))
-      characters += text.length
-      batch.frames.push(text)
-    }
-    flush()
-    batch.characters += characters
-    const lastOffset = page.firstOffset + page.entries.length - 1
-    batch.pages.push({ source, cursor: source.cursor, ended: page.ended, lastSeq: batch.seq, lastOffset, characters })
-  }
-
   /** A status of the session's own about one of its jobs. */
-  const status = (source: Source, now: number, body: { readonly phase: string; readonly message: string }) =>
+  const status = (source: AckWindow.Source, now: number, body: { readonly phase: string; readonly message: string }) =>
     `,${
       JSON.stringify({
         job_id: source.job,
@@ -283,13 +179,13 @@ export const make: (session: {
     }`
 
   const collect = Effect.fnUntraced(function*() {
-    const batch: Batch = { frames: [], stamps: [], pages: [], characters: 0, answers: 0, seq: last }
-    takeAnswers(batch)
-    for (const source of [...marked]) {
+    const batch = Batch.make(last)
+    Batch.addAnswers(batch, answers, frame)
+    for (const source of Array.from(marked)) {
       if (batch.characters >= config.maxBatch) break
       // Unmarked before it is read, so that what is appended meanwhile marks it again, at the end of the round.
       marked.delete(source)
-      const blocked = isBlocked(source)
+      const blocked = declared && window.isBlocked(source)
       const page = yield* journal.read(source.job, source.cursor, blocked ? 1 : config.maxBatch / 4)
       if (page.entries.length === 0 && !page.ended) continue
       // An acknowledgement marks it again; only an outcome does not wait for one.
@@ -298,26 +194,17 @@ export const make: (session: {
         const skipped = page.firstOffset - source.cursor - 1
         const message = `${skipped} events are no longer kept`
         const phase = "subscription_lagged"
-        takeOwn(batch, "job.event", status(source, yield* Clock.currentTimeMillis, { phase, message }))
+        const tail = status(source, yield* Clock.currentTimeMillis, { phase, message })
+        Batch.addOwn(batch, "job.event", tail, frame)
       }
       if (!page.ended) marked.add(source)
-      takePage(batch, source, page)
+      Batch.addPage(batch, source, page, session, frame)
     }
     return batch
   })
 
-  /** Waits for the acknowledgement of a page. What the client is not shown it cannot acknowledge: that goes with what came before. */
-  const owe = ({ characters, lastOffset, lastSeq, source }: Taken) => {
-    const before = source.unread.at(-1)
-    if (characters > 0) source.unread.push({ characters, lastOffset, lastSeq })
-    else if (before !== undefined) before.lastOffset = lastOffset
-    else source.taken = lastOffset
-    source.unreadCharacters += characters
-    unread += characters
-  }
-
   /** From here on the numbers are taken, whether or not the frames arrive: a resume replays what did not. */
-  const commit = (batch: Batch, epoch: number) =>
+  const commit = (batch: Batch.Batch, epoch: number) =>
     Effect.uninterruptible(
       Effect.andThen(
         Arr.isArrayNonEmpty(batch.stamps) ? store.stamp(id, epoch, batch.stamps) : Effect.void,
@@ -327,7 +214,7 @@ export const make: (session: {
           for (const page of batch.pages) {
             // A source that was sent back meanwhile stays where it was sent.
             if (page.source.cursor === page.cursor) page.source.cursor = page.lastOffset
-            if (declared && sources.get(page.source.job) === page.source) owe(page)
+            if (declared && sources.get(page.source.job) === page.source) window.owe(page)
           }
         })
       )
@@ -366,7 +253,7 @@ export const make: (session: {
       warned = lag > config.lagWarning / 2
       return Effect.void
     }
-    const source = lag > config.lagWarning ? [...sources.values()].at(-1) : undefined
+    const source = lag > config.lagWarning ? Array.from(sources.values()).at(-1) : undefined
     if (source === undefined) return Effect.void
     warned = true
     return Effect.flatMap(Clock.currentTimeMillis, (now) =>
@@ -378,47 +265,12 @@ export const make: (session: {
   })
 
   const replay = Effect.fnUntraced(function*(connection: Connection.Line, seq: number) {
-    const stamps = yield* store.since(id, seq)
-    if (Option.isNone(stamps)) return yield* Effect.fail<Uncovered>({ _tag: "Uncovered" })
-    let frames: Array<string> = []
-    let characters = 0
-    for (const stamp of stamps.value) {
-      for (let done = 0; done < StampLog.width(stamp);) {
-        if (stamp._tag === "Own") {
-          frames.push(frame(stamp.type, stamp.firstSeq, stamp.tail))
-          done++
-        } else {
-          const offset = stamp.firstOffset + done
-          const page = yield* journal.read(stamp.job, offset - 1, config.maxBatch / 4)
-          const entries = page.entries.slice(0, stamp.count - done)
-          if (entries.length === 0 || page.firstOffset !== offset) return yield* Effect.fail<Uncovered>({ _tag: "Uncovered" })
-          for (const entry of entries) {
-            const text = frame(entry.type, stamp.firstSeq + done++, projected(entry, profile))
-            characters += text.length
-            frames.push(text)
-          }
-        }
-        if (characters < config.maxBatch) continue
-        yield* send(connection, frames)
-        frames = []
-        characters = 0
-      }
-    }
-    yield* send(connection, frames)
+    yield* Replay.replay(session, seq, config.maxBatch, frame, (frames) => send(connection, frames)).pipe(
+      Effect.provideContext(services)
+    )
     // What the line before lost, this one took.
     if (!declared) for (const source of sources.values()) source.taken = Math.max(source.taken, source.cursor)
     yield* pace
-  })
-
-  const covers = Effect.fnUntraced(function*(seq: number) {
-    const stamps = yield* store.since(id, seq)
-    if (Option.isNone(stamps)) return false
-    for (const stamp of stamps.value) {
-      if (stamp._tag === "Own") continue
-      const page = yield* journal.read(stamp.job, stamp.firstOffset - 1, 1)
-      if (page.entries.length === 0 || page.firstOffset !== stamp.firstOffset) return false
-    }
-    return true
   })
 
   const pace = Effect.suspend(() =>
@@ -445,14 +297,14 @@ export const make: (session: {
     return pace
   })
 
-  /** Drops a client that declared its pace and then takes nothing more. Runs only while something waits for it. */
+  /** Drops a client that declared its pace and, with a full window, takes nothing more. */
   const watchdog = Effect.gen(function*() {
     while (true) {
-      const before = progress
-      const owed = unread > 0
+      const before = window.progress()
+      const owed = window.unread() > 0
       yield* Effect.sleep(config.stallTimeout)
-      const full = unread >= config.sessionWindow || [...sources.values()].some(isBlocked)
-      if (owed && full && progress === before) return yield* Effect.fail(stalled("The peer acknowledges nothing"))
+      const full = window.isFull() || Array.from(sources.values()).some(window.isBlocked)
+      if (owed && full && window.progress() === before) return yield* stalled("The peer acknowledges nothing")
     }
   })
 
@@ -460,21 +312,7 @@ export const make: (session: {
     Effect.suspend(() => {
       acknowledged = Math.max(acknowledged, Math.min(ack.last_processed_seq, last))
       if (!declared) return Effect.void
-      const advanced: Array<Source> = []
-      for (const source of sources.values()) {
-        const named = ack.jobs !== undefined && Object.hasOwn(ack.jobs, source.job) ? ack.jobs[source.job]! : 0
-        const upTo = Math.max(acknowledged, Math.min(named, last))
-        let read = 0
-        while (read < source.unread.length && source.unread[read]!.lastSeq <= upTo) read++
-        if (read === 0) continue
-        for (const page of source.unread.splice(0, read)) {
-          source.taken = Math.max(source.taken, page.lastOffset)
-          source.unreadCharacters -= page.characters
-          unread -= page.characters
-        }
-        progress++
-        advanced.push(source)
-      }
+      const advanced = window.acknowledge(sources.values(), acknowledged, ack.jobs, last)
       if (advanced.length > 0) markAll()
       return Effect.forEach(
         advanced,
@@ -486,8 +324,13 @@ export const make: (session: {
   return {
     last: Effect.sync(() => last),
     flushed: Effect.callback<void>((resume) => {
-      afterWrite.push(() => resume(Effect.void))
+      const done = () => resume(Effect.void)
+      afterWrite.push(done)
       work.openUnsafe()
+      return Effect.sync(() => {
+        const at = afterWrite.indexOf(done)
+        if (at >= 0) afterWrite.splice(at, 1)
+      })
     }),
     reply: (message) => queue(Codec.encode(message)),
     tell: (message) => Effect.sync(() => put(Codec.encode(message))),
@@ -501,7 +344,7 @@ export const make: (session: {
         followed.paces ||= paces
         return
       }
-      const source: Source = {
+      const source: AckWindow.Source = {
         job,
         traceId,
         paces,
@@ -529,7 +372,7 @@ export const make: (session: {
         return source === undefined || source.paces ? Effect.void : drop(source)
       }),
     acknowledge,
-    covers,
+    covers: (seq) => Effect.provideContext(Replay.covers(session, seq), services),
     run: (connection, epoch, from) =>
       Effect.gen(function*() {
         yield* attach
@@ -548,13 +391,3 @@ export const make: (session: {
       }).pipe(Effect.ensuring(detach))
   }
 })
-
-const widthOf = (answer: Answer) => (typeof answer === "string" ? answer : answer.tail).length
-
-/** Clients of one family read an inline result from `output`; for all others an entry leaves as it stands. */
-const projected = (entry: JobJournal.Entry, profile: Dialect.Profile): string => {
-  if (profile !== "go" || entry.type !== "job.result") return entry.tail
-  const frame = JSON.parse(`{${entry.tail.slice(1)}`) as { payload: { result?: unknown; output?: unknown } }
-  if (frame.payload.result !== undefined) frame.payload.output = frame.payload.result
-  return `,${JSON.stringify(frame).slice(1)}`
-}

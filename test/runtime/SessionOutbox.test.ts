@@ -35,7 +35,7 @@ const Step = Schema.Union([
 type Step = typeof Step.Type
 
 const services = Layer.merge(JobJournal.layerMemory, SessionStore.layerMemory).pipe(
-  Layer.provide(RuntimeConfig.layer({ pacingWindow, sessionWindow, maxBatch: 400 }))
+  Layer.provideMerge(RuntimeConfig.layer({ pacingWindow, sessionWindow, maxBatch: 400 }))
 )
 
 interface Spoken {

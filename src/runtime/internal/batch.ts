@@ -1,0 +1,100 @@
+/**
+ * Frames for one write, and what becomes true when they leave. Pure but for the batch itself, which grows: numbers are given here, strictly
+ * one after the other.
+ *
+ * @internal
+ */
+import type * as Dialect from "../../protocol/Dialect.ts"
+import type * as Feature from "../../protocol/Feature.ts"
+import type * as StampLog from "../../session/StampLog.ts"
+import type * as JobJournal from "../JobJournal.ts"
+import type * as AckWindow from "./ackWindow.ts"
+import * as View from "./view.ts"
+
+/** A frame that stands in no journal: the text of one without a number, or what is to have one. */
+export type Answer = string | { readonly type: string; readonly tail: string }
+
+/** Characters of an answer. */
+export const widthOf = (answer: Answer): number => (typeof answer === "string" ? answer : answer.tail).length
+
+/** A page that was read for a batch. */
+export interface Taken {
+  readonly source: AckWindow.Source
+  /** Where the source was when it was read. */
+  readonly cursor: number
+  readonly ended: boolean
+  readonly lastSeq: number
+  readonly lastOffset: number
+  readonly characters: number
+}
+
+export interface Batch {
+  readonly frames: Array<string>
+  readonly stamps: Array<StampLog.Stamp>
+  readonly pages: Array<Taken>
+  characters: number
+  /** How many of the frames that stand in no journal are in it. */
+  answers: number
+  /** The last number given. */
+  seq: number
+}
+
+export const make = (last: number): Batch => ({
+  frames: [],
+  stamps: [],
+  pages: [],
+  characters: 0,
+  answers: 0,
+  seq: last
+})
+
+/** Writes the frame that has a number. */
+export type Frame = (type: string, seq: number, tail: string) => string
+
+export const addAnswers = (batch: Batch, answers: ReadonlyArray<Answer>, frame: Frame): void => {
+  for (const answer of answers) {
+    if (typeof answer === "string") batch.frames.push(answer)
+    else addOwn(batch, answer.type, answer.tail, frame)
+  }
+  batch.answers = answers.length
+}
+
+/** Adds a numbered frame that stands in no journal. */
+export const addOwn = (batch: Batch, type: string, tail: string, frame: Frame): void => {
+  batch.stamps.push({ _tag: "Own", firstSeq: ++batch.seq, type, tail })
+  batch.frames.push(frame(type, batch.seq, tail))
+}
+
+/** Adds a page of a journal. What the session does not see takes no number, and ends a range. */
+export const addPage = (
+  batch: Batch,
+  source: AckWindow.Source,
+  page: JobJournal.Page,
+  session: { readonly features: ReadonlySet<Feature.Feature>; readonly profile: Dialect.Profile },
+  frame: Frame
+): void => {
+  let from = 0
+  let count = 0
+  let characters = 0
+  const flush = () => {
+    if (count === 0) return
+    const firstSeq = batch.seq - count + 1
+    batch.stamps.push({ _tag: "Range", firstSeq, job: source.job, firstOffset: page.firstOffset + from, count })
+    count = 0
+  }
+  for (const [index, entry] of page.entries.entries()) {
+    if (!View.isVisible(entry.kind, session.features)) {
+      flush()
+      continue
+    }
+    if (count === 0) from = index
+    count++
+    const text = frame(entry.type, ++batch.seq, View.projected(entry, session.profile))
+    characters += text.length
+    batch.frames.push(text)
+  }
+  flush()
+  batch.characters += characters
+  const lastOffset = page.firstOffset + page.entries.length - 1
+  batch.pages.push({ source, cursor: source.cursor, ended: page.ended, lastSeq: batch.seq, lastOffset, characters })
+}

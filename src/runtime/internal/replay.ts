@@ -1,0 +1,77 @@
+/**
+ * What was sent before, sent again: the stamps say which entries took which numbers, the journals still have them (§6.3).
+ *
+ * @internal
+ */
+import { Effect, Option, Schema } from "effect"
+import type * as Dialect from "../../protocol/Dialect.ts"
+import type * as Ids from "../../protocol/Ids.ts"
+import * as StampLog from "../../session/StampLog.ts"
+import * as JobJournal from "../JobJournal.ts"
+import * as SessionStore from "../SessionStore.ts"
+import type * as Batch from "./batch.ts"
+import * as View from "./view.ts"
+
+/** What was to be replayed is no longer kept. */
+export class Uncovered extends Schema.TaggedError<Uncovered>("arcp/Uncovered")("Uncovered", {}) {}
+
+interface Session {
+  readonly id: Ids.SessionId
+  readonly profile: Dialect.Profile
+}
+
+/** Gives what was sent after a number to `send`, in pieces of about so many characters, in order. */
+export const replay = Effect.fnUntraced(function*<E>(
+  session: Session,
+  seq: number,
+  characters: number,
+  frame: Batch.Frame,
+  send: (frames: ReadonlyArray<string>) => Effect.Effect<void, E>
+): Effect.fn.Return<void, E | Uncovered, JobJournal.JobJournal | SessionStore.SessionStore> {
+  const journal = yield* JobJournal.JobJournal
+  const store = yield* SessionStore.SessionStore
+  const stamps = yield* store.since(session.id, seq)
+  if (Option.isNone(stamps)) return yield* new Uncovered()
+  let frames: Array<string> = []
+  let gathered = 0
+  for (const stamp of stamps.value) {
+    for (let done = 0; done < StampLog.width(stamp);) {
+      if (stamp._tag === "Own") {
+        frames.push(frame(stamp.type, stamp.firstSeq, stamp.tail))
+        done++
+      } else {
+        const offset = stamp.firstOffset + done
+        const page = yield* journal.read(stamp.job, offset - 1, characters)
+        const entries = page.entries.slice(0, stamp.count - done)
+        if (entries.length === 0 || page.firstOffset !== offset) return yield* new Uncovered()
+        for (const entry of entries) {
+          const text = frame(entry.type, stamp.firstSeq + done++, View.projected(entry, session.profile))
+          gathered += text.length
+          frames.push(text)
+        }
+      }
+      if (gathered < characters) continue
+      yield* send(frames)
+      frames = []
+      gathered = 0
+    }
+  }
+  yield* send(frames)
+})
+
+/** Whether all that was sent after a number can still be replayed. */
+export const covers = Effect.fnUntraced(function*(
+  session: Session,
+  seq: number
+): Effect.fn.Return<boolean, never, JobJournal.JobJournal | SessionStore.SessionStore> {
+  const journal = yield* JobJournal.JobJournal
+  const store = yield* SessionStore.SessionStore
+  const stamps = yield* store.since(session.id, seq)
+  if (Option.isNone(stamps)) return false
+  for (const stamp of stamps.value) {
+    if (stamp._tag === "Own") continue
+    const page = yield* journal.read(stamp.job, stamp.firstOffset - 1, 1)
+    if (page.entries.length === 0 || page.firstOffset !== stamp.firstOffset) return false
+  }
+  return true
+})

@@ -1,0 +1,20 @@
+/**
+ * What one session sees of a journal: which entries, and in which words.
+ *
+ * @internal
+ */
+import type * as Dialect from "../../protocol/Dialect.ts"
+import type * as Feature from "../../protocol/Feature.ts"
+import type * as JobJournal from "../JobJournal.ts"
+
+/** Whether a session that negotiated these features sees this kind; what is hidden takes no number. */
+export const isVisible = (kind: string, features: ReadonlySet<Feature.Feature>): boolean =>
+  !((kind === "progress" && !features.has("progress")) || (kind === "result_chunk" && !features.has("result_chunk")))
+
+/** Clients of one family read an inline result from `output`; for all others an entry leaves as it stands. */
+export const projected = (entry: JobJournal.Entry, profile: Dialect.Profile): string => {
+  if (profile !== "go" || entry.type !== "job.result") return entry.tail
+  const frame = JSON.parse(`{${entry.tail.slice(1)}`) as { payload: { result?: unknown; output?: unknown } }
+  if (frame.payload.result !== undefined) frame.payload.output = frame.payload.result
+  return `,${JSON.stringify(frame).slice(1)}`
+}
