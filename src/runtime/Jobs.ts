@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Deferred, Duration, Effect, Exit, FiberMap, Layer, Option, Result, Schedule } from "effect"
+import { Clock, Context, Deferred, Effect, Exit, FiberMap, Latch, Layer, Option, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
@@ -127,6 +127,8 @@ export const layer: Layer.Layer<
     const services = yield* Effect.context<JobStore.JobStore | JobJournal.JobJournal | SecureRandom.SecureRandom>()
     const cancellations = new Map<Ids.JobId, Deferred.Deferred<string>>()
     const limits = JobLimits.make(config)
+    /** Open once a job has ended since the last sweep began to wait. */
+    const ended = yield* Latch.make(false)
 
     const sweep = Effect.flatMap(store.sweep, Effect.forEach((job) => journal.remove(job), { discard: true }))
 
@@ -251,6 +253,7 @@ export const layer: Layer.Layer<
           Effect.ensuring(Effect.sync(() => {
             cancellations.delete(id)
             leave()
+            ended.openUnsafe()
           })),
           Effect.interruptible,
           Effect.provideContext(services),
@@ -300,9 +303,13 @@ export const layer: Layer.Layer<
       }))
     })
 
-    // What nobody asks for any more must go also while nobody asks for anything.
-    const rhythm = Duration.max(Duration.times(config.jobRetention, 1 / 4), Duration.seconds(1))
-    yield* Effect.forkScoped(Effect.repeat(sweep, Schedule.spaced(rhythm)))
+    // What nobody asks for any more must go also while nobody asks for anything; with no job to forget, nothing wakes.
+    yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+      yield* ended.await
+      yield* ended.close
+      yield* Effect.sleep(config.jobRetention)
+      yield* sweep
+    })))
 
     return Jobs.of({ submit, cancel, observe, list: store.list })
   })

@@ -7,10 +7,7 @@ import { verifies } from "../conformance/verifies.ts"
 import * as Fake from "./FakeRuntime.ts"
 
 /** A client with two running jobs, `job_1` and `job_2`. */
-const start = Effect.fnUntraced(function* (
-  options: Partial<ArcpClient.Options> = {},
-  welcome: object = Fake.declared
-) {
+const start = Effect.fnUntraced(function* (options: Partial<ArcpClient.Options> = {}, welcome: object = Fake.declared) {
   const runtime = yield* Fake.make()
   const client = yield* Fake.connect(runtime, options, { ...welcome })
   const submit = (id: string) =>

@@ -59,7 +59,9 @@ const afterWelcome = (plan: FaultyNetwork.Plan): FaultyNetwork.Plan => ({
 })
 
 /** Time passes whenever nothing else can happen. */
-const tick = Effect.forever(Effect.andThen(Effect.repeat(Effect.yieldNow, { times: 50 }), TestClock.adjust("200 millis")))
+const tick = Effect.forever(
+  Effect.andThen(Effect.repeat(Effect.yieldNow, { times: 50 }), TestClock.adjust("200 millis"))
+)
 
 describe("over a network that fails", () => {
   for (const seed of range(12)) {
@@ -94,4 +96,3 @@ describe("over a network that fails", () => {
     )
   }
 })
-

@@ -74,6 +74,7 @@ describe("a client that keeps its session", () => {
       yield* store.set("arcp/session", JSON.stringify(gone))
       const first = yield* live(store)
       const { id } = yield* first.client.session
+      yield* Fake.settled
       assert.notStrictEqual(id as string, "sess_x")
       const kept: { session_id: string } = JSON.parse((yield* store.get("arcp/session"))!)
       assert.strictEqual(kept.session_id, id as string)
@@ -81,6 +82,7 @@ describe("a client that keeps its session", () => {
       yield* store.set("mine", "{")
       const second = yield* live(store, "mine")
       assert.notStrictEqual((yield* second.client.session).id, id)
+      yield* Fake.settled
       assert.strictEqual(JSON.parse((yield* store.get("mine"))!).last_event_seq, 0)
       yield* second.end
     }).pipe(Effect.provide(ArcpTest.layerRuntime({ agents: WorkerLive })), Effect.scoped)

@@ -121,48 +121,50 @@ describe("a client whose line is gone", () => {
     })
   )
 
-  it.effect("gives up with the resume window: those who wait hear of it once, and the next request opens a session", () =>
-    Effect.gen(function* () {
-      const { client, job, runtime, states } = yield* start({}, { ...Fake.declared, resume_window_sec: 60 })
-      const waiting = yield* Effect.forkChild(
-        Effect.all([Fake.failed(job.result), Fake.failed(Stream.runDrain(job.events))], { concurrency: 2 })
-      )
-      runtime.refuse(true)
-      yield* runtime.close()
-      yield* Fake.settled
-      yield* TestClock.adjust("59 seconds")
-      assert.isUndefined(waiting.pollUnsafe())
-      yield* TestClock.adjust("1 seconds")
-      const [first, second] = yield* Fiber.join(waiting)
-      assert.strictEqual(first._tag, "ResumeWindowExpired")
-      assert.strictEqual(second as unknown, first)
-      assert.deepInclude(first.details, { code: "HEARTBEAT_LOST", reason: "open" })
-      assert.strictEqual(states.at(-1)?._tag, "Closed")
-      assert.strictEqual((yield* Fake.failed(job.cancel()))._tag, "ResumeWindowExpired")
+  it.effect(
+    "gives up with the resume window: those who wait hear of it once, and the next request opens a session",
+    () =>
+      Effect.gen(function* () {
+        const { client, job, runtime, states } = yield* start({}, { ...Fake.declared, resume_window_sec: 60 })
+        const waiting = yield* Effect.forkChild(
+          Effect.all([Fake.failed(job.result), Fake.failed(Stream.runDrain(job.events))], { concurrency: 2 })
+        )
+        runtime.refuse(true)
+        yield* runtime.close()
+        yield* Fake.settled
+        yield* TestClock.adjust("59 seconds")
+        assert.isUndefined(waiting.pollUnsafe())
+        yield* TestClock.adjust("1 seconds")
+        const [first, second] = yield* Fiber.join(waiting)
+        assert.strictEqual(first._tag, "ResumeWindowExpired")
+        assert.strictEqual(second as unknown, first)
+        assert.deepInclude(first.details, { code: "HEARTBEAT_LOST", reason: "open" })
+        assert.strictEqual(states.at(-1)?._tag, "Closed")
+        assert.strictEqual((yield* Fake.failed(job.cancel()))._tag, "ResumeWindowExpired")
 
-      // Nobody there: the request says so, and the one after tries again.
-      assert.strictEqual((yield* Fake.failed(client.submit("b", null)))._tag, "HeartbeatLost")
-      runtime.refuse(false)
-      const both = yield* Effect.forkChild(
-        Effect.all([client.submit("b", null), client.submit("c", null)], { concurrency: 2 })
-      )
-      const hello = yield* runtime.hear("session.hello")
-      assert.isUndefined(hello.payload.resume)
-      yield* runtime.say({
-        type: "session.welcome",
-        session_id: "sess_2",
-        payload: { runtime: { name: "r", version: "1" }, resume_token: "t", ...Fake.declared }
+        // Nobody there: the request says so, and the one after tries again.
+        assert.strictEqual((yield* Fake.failed(client.submit("b", null)))._tag, "HeartbeatLost")
+        runtime.refuse(false)
+        const both = yield* Effect.forkChild(
+          Effect.all([client.submit("b", null), client.submit("c", null)], { concurrency: 2 })
+        )
+        const hello = yield* runtime.hear("session.hello")
+        assert.isUndefined(hello.payload.resume)
+        yield* runtime.say({
+          type: "session.welcome",
+          session_id: "sess_2",
+          payload: { runtime: { name: "r", version: "1" }, resume_token: "t", ...Fake.declared }
+        })
+        const submits = [yield* runtime.hear("job.submit"), yield* runtime.hear("job.submit")]
+        assert.deepStrictEqual(
+          submits.map(({ session_id }) => session_id),
+          ["sess_2", "sess_2"]
+        )
+        yield* runtime.say(...submits.map((submit, index) => Fake.accept(submit, `job_${index + 2}`)))
+        yield* Fiber.join(both)
+        assert.strictEqual((yield* client.session).id, "sess_2")
+        assert.deepStrictEqual(states.at(-1), { _tag: "Connected", sessionId: (yield* client.session).id })
       })
-      const submits = [yield* runtime.hear("job.submit"), yield* runtime.hear("job.submit")]
-      assert.deepStrictEqual(
-        submits.map(({ session_id }) => session_id),
-        ["sess_2", "sess_2"]
-      )
-      yield* runtime.say(...submits.map((submit, index) => Fake.accept(submit, `job_${index + 2}`)))
-      yield* Fiber.join(both)
-      assert.strictEqual((yield* client.session).id, "sess_2")
-      assert.deepStrictEqual(states.at(-1), { _tag: "Connected", sessionId: (yield* client.session).id })
-    })
   )
 
   it.effect("is told by the runtime that the session is gone", () =>

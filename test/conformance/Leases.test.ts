@@ -136,7 +136,6 @@ describe("Leases", () => {
     }).pipe(withRuntime())
   )
 
-  // Not so yet: dates that the calendar does not have roll over to the next month.
   it.effect("an expiry on a day that does not exist is refused", () =>
     Effect.gen(function* () {
       const peer = yield* join()

@@ -71,7 +71,7 @@ const rows = [
   { id: "C-034", section: "§6.5", level: "MAY", role: "R", text: "ack lets the runtime free events ≤ n; later resume below n may expire" },
   { id: "C-035", section: "§6.5", level: "MUST NOT", role: "R", text: "Unacked events survive the window unless limits force eviction" },
   { id: "C-036", section: "§6.5", level: "MAY", role: "R", text: "Lag beyond threshold → `status` back_pressure, sequenced, with job_id" },
-  { id: "C-037", section: "§6.5", level: "SHOULD", role: "C", text: "Client acks at most every event / few hundred ms", deferred: deferred.flow },
+  { id: "C-037", section: "§6.5", level: "SHOULD", role: "C", text: "Client acks at most every event / few hundred ms" },
   { id: "C-038", section: "§6.5", level: "-", role: "R", text: "ack beyond the highest emitted seq or going backwards is harmless" },
   { id: "C-039", section: "§6.6", level: "-", role: "R", text: "session.jobs.request_id equals the request's envelope id; next_cursor present" },
   { id: "C-040", section: "§6.6", level: "-", role: "R", text: "All filter fields optional and effective: status, agent (name and name@version), created_after" },

@@ -1,8 +1,12 @@
-import { Context, type DateTime, Effect, type Layer, Redacted, Schema, type Stream } from "effect"
+import { Context, type DateTime, Effect, type Layer, Redacted, Schedule, Schema, type Scope, type Stream } from "effect"
+import type { KeyValueStore } from "effect/persistence"
 import { describe, expect, test } from "tstyche"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import type * as ClientError from "../../src/client/ClientError.ts"
+import type * as ConnectionState from "../../src/client/ConnectionState.ts"
 import type * as JobHandle from "../../src/client/JobHandle.ts"
+import type * as JobListing from "../../src/client/JobListing.ts"
+import type * as JobObserver from "../../src/client/JobObserver.ts"
 import * as AgentContract from "../../src/protocol/AgentContract.ts"
 import type * as ArcpError from "../../src/protocol/ArcpError.ts"
 import type * as JobEvent from "../../src/protocol/JobEvent.ts"
@@ -71,6 +75,47 @@ describe("a handle", () => {
   })
 })
 
+describe("a job of another session", () => {
+  test("is read as its contract says, for as long as the scope is open", () => {
+    expect(client.attach(Plain, "job_1")).type.toBe<
+      Effect.Effect<JobObserver.JobObserver<string, never>, ClientError.SubscribeError, Scope.Scope>
+    >()
+    expect(client.attach(Moody, "job_1")).type.toBe<
+      Effect.Effect<JobObserver.JobObserver<Date, Sad>, ClientError.SubscribeError, Calendar | Scope.Scope>
+    >()
+    expect(client.subscribe("job_1", { history: true })).type.toBe<
+      Effect.Effect<JobObserver.JobObserver<Json.Json>, ClientError.SubscribeError, Scope.Scope>
+    >()
+    expect(client.attach).type.not.toBeCallableWith("plain", "job_1")
+  })
+
+  test("is found by listing", () => {
+    expect(client.jobs({ status: ["running"], pageSize: 10 })).type.toBe<
+      Stream.Stream<JobListing.JobListing, ClientError.ListError>
+    >()
+    expect(client.jobs).type.not.toBeCallableWith({ status: ["done"] })
+  })
+})
+
+describe("the connection", () => {
+  test("is observed", () => {
+    expect(client.state).type.toBe<Stream.Stream<ConnectionState.ConnectionState>>()
+  })
+
+  test("is dialled again as a schedule says", () => {
+    const token = Redacted.make("t")
+    expect(ArcpClient.ArcpClient.layer).type.toBeCallableWith({ token, reconnect: Schedule.recurs(3) })
+    expect(ArcpClient.ArcpClient.layer).type.toBeCallableWith({ token, reconnect: false, ack: "manual" })
+    expect(ArcpClient.ArcpClient.layer).type.not.toBeCallableWith({ token, reconnect: true })
+  })
+
+  test("outlives the process with a store", () => {
+    expect(ArcpClient.ArcpClient.layerPersisted({ token: Redacted.make("t"), key: "k" })).type.toBe<
+      Layer.Layer<ArcpClient.ArcpClient, ClientError.ConnectError, Dialer.Dialer | KeyValueStore.KeyValueStore>
+    >()
+  })
+})
+
 describe("errors name only what can be", () => {
   test("of a submit", () => {
     expect<ClientError.SubmitError["_tag"]>().type.toBe<
@@ -94,6 +139,31 @@ describe("errors name only what can be", () => {
       | "InternalError"
       | "InvalidRequest"
       | "JobNotFound"
+      | "PermissionDenied"
+      | "ResumeWindowExpired"
+      | "Timeout"
+      | "Unauthenticated"
+    >()
+  })
+
+  test("of a subscription", () => {
+    expect<ClientError.SubscribeError["_tag"]>().type.toBe<
+      | "HeartbeatLost"
+      | "InternalError"
+      | "InvalidRequest"
+      | "JobNotFound"
+      | "PermissionDenied"
+      | "ResumeWindowExpired"
+      | "Timeout"
+      | "Unauthenticated"
+    >()
+  })
+
+  test("of a listing", () => {
+    expect<ClientError.ListError["_tag"]>().type.toBe<
+      | "HeartbeatLost"
+      | "InternalError"
+      | "InvalidRequest"
       | "PermissionDenied"
       | "ResumeWindowExpired"
       | "Timeout"

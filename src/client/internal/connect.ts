@@ -3,7 +3,19 @@
  *
  * Each session is owned by one fiber, which serves a connection until that ends and then decides, by what ended it, whether to resume.
  */
-import { Clock, Deferred, Duration, Effect, Exit, Fiber, Option, Redacted, type Schedule, Scope, SubscriptionRef } from "effect"
+import {
+  Clock,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Option,
+  Redacted,
+  type Schedule,
+  Scope,
+  SubscriptionRef
+} from "effect"
 import type { SecureRandom } from "effect/crypto"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Feature from "../../protocol/Feature.ts"

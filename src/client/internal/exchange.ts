@@ -1,7 +1,7 @@
 /**
  * Asking the runtime for something, and waiting for the answer: across connections, within a bounded time.
  */
-import { Deferred, Effect, Exit } from "effect"
+import { Deferred, Effect } from "effect"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
@@ -104,5 +104,6 @@ export const repeat = Effect.fnUntraced(function* (
     Requests.rename(self.requests, waiting, id)
     yield* send(waiting.encode(id))
   }
-  for (const nonce of [...self.pings.keys()]) yield* send(pingFrame(self, yield* self.nextId, nonce))
+  const nonces = Array.from(self.pings.keys())
+  for (const nonce of nonces) yield* send(pingFrame(self, yield* self.nextId, nonce))
 })

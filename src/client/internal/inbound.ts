@@ -5,13 +5,13 @@ import { Deferred, Effect, Exit, Option, Result } from "effect"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Codec from "../../protocol/Codec.ts"
 import type * as Ids from "../../protocol/Ids.ts"
-import type * as JobEvent from "../../protocol/JobEvent.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
 import type * as Message from "../../protocol/Message.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
 import * as ClientError from "../ClientError.ts"
 import * as ClientSession from "./clientSession.ts"
+import * as Delivery from "./delivery.ts"
 import * as Ended from "./ended.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
@@ -24,8 +24,6 @@ type ClientSession = ClientSession.ClientSession
 const maxHeld = 1024
 const maxHeldBytes = 4 * 1024 * 1024
 const maxUnclaimed = 1024
-/** What an event weighs beside its own contents. */
-const envelopeWeight = 256
 /** What one weighs that nobody weighs. */
 const unheldWeight = 1024
 
@@ -102,66 +100,8 @@ const onEvent = (self: ClientSession, message: JobMessage.Event) => {
     Pace.consumed(self.pace, 1, unheldWeight)
     return hold(self, message)
   }
-  return job !== undefined && EventBuffer.isSpilling(job.events)
-    ? Effect.andThen(patience(job), Effect.suspend(() => tell(self, job, observers, message) ?? Effect.void))
-    : tell(self, job, observers, message)
+  return Delivery.tell(self, job, observers, message)
 }
-
-/** The codec has checked that the body is one of its kind. */
-const eventOf = (self: ClientSession, { payload }: JobMessage.Event): JobEvent.JobEvent =>
-  ({
-    kind: payload.kind,
-    ts: payload.ts ?? Timestamp.format(self.clock.currentTimeMillisUnsafe()),
-    body: payload.body
-  }) as JobEvent.JobEvent
-
-const noObservers: ReadonlySet<Job.Followed> = new Set()
-
-/** Gives an event to all who follow the job, and have not had it. */
-const tell = (
-  self: ClientSession,
-  job: Job.Job | undefined,
-  observers: ReadonlySet<Job.Followed> = noObservers,
-  message: JobMessage.Event
-): Effect.Effect<void> | undefined => {
-  const event = eventOf(self, message)
-  const weight = EventBuffer.weigh(event) + envelopeWeight
-  let isRead = false
-  let blocked: Job.Followed | undefined
-  const give = (followed: Job.Followed) => {
-    if (!Job.isNext(followed, message.job_seq)) return
-    isRead = Job.tell(followed, event, weight, message) || isRead
-    if (isBlocked(self, followed)) blocked = followed
-  }
-  if (job !== undefined) give(job)
-  for (const observer of observers) give(observer)
-  if (!isRead) Pace.consumed(self.pace, 1, weight)
-  return blocked === undefined ? undefined : untilRead(self, blocked)
-}
-
-/** A job may say more than is kept before the fiber that submitted it had a turn to open the stream: it gets a few. */
-const patience = Effect.fnUntraced(function* (job: Job.Job) {
-  for (let turn = 0; turn < 16 && EventBuffer.isSpilling(job.events); turn++) yield* Effect.yieldNow
-})
-
-/**
- * A slow reader holds up the connection, so that it loses nothing. But the reader may be slow because it waits for an answer that is to
- * come over this very connection, so while requests are under way the bounds are stretched; and a runtime that waits for acknowledgements
- * is not held up at all, since a reader of one job may wait for another.
- */
-const isBlocked = (self: ClientSession, { events }: Job.Followed) =>
-  self.lost === undefined &&
-  (self.paced
-    ? EventBuffer.isFlooded(events)
-    : EventBuffer.isFull(events, self.requests.size === 0 && self.pings.size === 0 ? 1 : 4))
-
-const untilRead = (self: ClientSession, followed: Job.Followed): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    self.waiting = isBlocked(self, followed)
-    if (!self.waiting) return Effect.void
-    self.space.closeUnsafe()
-    return Effect.andThen(self.space.await, untilRead(self, followed))
-  })
 
 /** An event of a job that is not known may be of one whose acceptance is under way (§7.1). */
 const hold = (self: ClientSession, message: JobMessage.Event | Message.Terminal) => {
@@ -235,11 +175,7 @@ const adopt = (
       // A job that ended before its submit was answered is told twice: on resuming, and on submitting it again.
       if (job.finalStatus !== undefined || !Job.isNext(job, frame.job_seq)) continue
       if (frame.type === "job.event") {
-        const event = eventOf(self, frame)
-        // Its number was acknowledged when it came.
-        Job.tell(job, event, EventBuffer.weigh(event) + envelopeWeight, {
-          ...(frame.job_seq === undefined ? undefined : { job_seq: frame.job_seq })
-        })
+        Delivery.tellHeld(self, job, frame)
       } else end(self, job, frame)
     }
     if (held.dropped > 0) EventBuffer.skip(job.events, held.dropped)
@@ -420,7 +356,7 @@ const misunderstand = (self: ClientSession, bad: Codec.BadFrame) => {
   const job = isTerminal && id !== undefined ? self.jobs.get(id) : undefined
   const request = job === undefined ? requestOf(self, bad) : undefined
   const observers = isTerminal && id !== undefined ? self.observers.get(id) : undefined
-  for (const observer of observers ?? noObservers) Job.finishUnread(observer, message)
+  for (const observer of observers ?? []) Job.finishUnread(observer, message)
   if (job !== undefined) endUnread(self, job, message)
   else if (request !== undefined) {
     Requests.refuse(self.requests, request, new ArcpError.InternalError({ message }))

@@ -122,9 +122,7 @@ export const make = Effect.fnUntraced(function* (session: ClientSession.ClientSe
         Effect.andThen(
           Effect.logError("The client failed on a frame", defect),
           Effect.fail(
-            Ended.dropped(
-              new ArcpError.HeartbeatLost({ message: "The client failed and has dropped the connection" })
-            )
+            Ended.dropped(new ArcpError.HeartbeatLost({ message: "The client failed and has dropped the connection" }))
           )
         )
       ),

@@ -48,12 +48,7 @@ const needs = (self: ClientSession, feature: Feature.Feature) =>
       )
 
 /** A reading from this place of the job's own sequence on, or from whatever comes next. */
-export const make = (
-  self: ClientSession,
-  id: Ids.JobId,
-  cursor: number | undefined,
-  whole: boolean
-): Job.Followed =>
+export const make = (self: ClientSession, id: Ids.JobId, cursor: number | undefined, whole: boolean): Job.Followed =>
   Job.follow({
     id,
     events: ClientSession.makeBuffer(self, id),

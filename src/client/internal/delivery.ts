@@ -1,0 +1,94 @@
+/**
+ * An event on its way to those who follow its job: to whom it is new, whom it has to wait for.
+ */
+import { Effect } from "effect"
+import type * as JobEvent from "../../protocol/JobEvent.ts"
+import type * as JobMessage from "../../protocol/JobMessage.ts"
+import * as Timestamp from "../../protocol/Timestamp.ts"
+import type * as ClientSession from "./clientSession.ts"
+import * as EventBuffer from "./eventBuffer.ts"
+import * as Job from "./job.ts"
+import * as Pace from "./pace.ts"
+
+type ClientSession = ClientSession.ClientSession
+
+/** What an event weighs beside its own contents. */
+const envelopeWeight = 256
+
+/** The codec has checked that the body is one of its kind. */
+const eventOf = (self: ClientSession, { payload }: JobMessage.Event): JobEvent.JobEvent =>
+  ({
+    kind: payload.kind,
+    ts: payload.ts ?? Timestamp.format(self.clock.currentTimeMillisUnsafe()),
+    body: payload.body
+  }) as JobEvent.JobEvent
+
+const noObservers: ReadonlySet<Job.Followed> = new Set()
+
+/** Gives an event to all who follow the job, and have not had it. What it gives back, if anything, is to be waited for. */
+export const tell = (
+  self: ClientSession,
+  job: Job.Job | undefined,
+  observers: ReadonlySet<Job.Followed> | undefined,
+  message: JobMessage.Event
+): Effect.Effect<void> | undefined =>
+  job !== undefined && EventBuffer.isSpilling(job.events)
+    ? Effect.andThen(
+        patience(job),
+        Effect.suspend(() => give(self, job, observers, message) ?? Effect.void)
+      )
+    : give(self, job, observers, message)
+
+/** Gives an event to a job that was accepted after it. Its number was acknowledged when it came. */
+export const tellHeld = (self: ClientSession, job: Job.Job, message: JobMessage.Event): void => {
+  const { job_seq } = message
+  const event = eventOf(self, message)
+  Job.tell(job, event, weigh(event), job_seq === undefined ? {} : { job_seq })
+}
+
+const weigh = (event: JobEvent.JobEvent) => EventBuffer.weigh(event) + envelopeWeight
+
+const give = (
+  self: ClientSession,
+  job: Job.Job | undefined,
+  observers: ReadonlySet<Job.Followed> = noObservers,
+  message: JobMessage.Event
+): Effect.Effect<void> | undefined => {
+  const event = eventOf(self, message)
+  const weight = weigh(event)
+  let isRead = false
+  let blocked: Job.Followed | undefined
+  const offer = (followed: Job.Followed) => {
+    if (!Job.isNext(followed, message.job_seq)) return
+    isRead = Job.tell(followed, event, weight, message) || isRead
+    if (isBlocked(self, followed)) blocked = followed
+  }
+  if (job !== undefined) offer(job)
+  for (const observer of observers) offer(observer)
+  if (!isRead) Pace.consumed(self.pace, 1, weight)
+  return blocked === undefined ? undefined : untilRead(self, blocked)
+}
+
+/** A job may say more than is kept before the fiber that submitted it had a turn to open the stream: it gets a few. */
+const patience = Effect.fnUntraced(function* (job: Job.Job) {
+  for (let turn = 0; turn < 16 && EventBuffer.isSpilling(job.events); turn++) yield* Effect.yieldNow
+})
+
+/**
+ * A slow reader holds up the connection, so that it loses nothing. But the reader may be slow because it waits for an answer that is to
+ * come over this very connection, so while requests are under way the bounds are stretched; and a runtime that waits for acknowledgements
+ * is not held up at all, since a reader of one job may wait for another.
+ */
+const isBlocked = (self: ClientSession, { events }: Job.Followed) =>
+  self.lost === undefined &&
+  (self.paced
+    ? EventBuffer.isFlooded(events)
+    : EventBuffer.isFull(events, self.requests.size === 0 && self.pings.size === 0 ? 1 : 4))
+
+const untilRead = (self: ClientSession, followed: Job.Followed): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    self.waiting = isBlocked(self, followed)
+    if (!self.waiting) return Effect.void
+    self.space.closeUnsafe()
+    return Effect.andThen(self.space.await, untilRead(self, followed))
+  })
