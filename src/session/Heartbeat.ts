@@ -10,7 +10,7 @@ import { Clock, Duration, Effect } from "effect"
 import type * as Connection from "./Connection.ts"
 
 /**
- * A connection whose silences are measured. Times are milliseconds of the clock.
+ * A connection whose silences are measured. Times are milliseconds of the monotonic clock.
  *
  * @category models
  * @since 0.1.0
@@ -27,21 +27,29 @@ export interface Observed<out In> extends Connection.Connection<In> {
  * @since 0.1.0
  */
 export const observe = <In>(connection: Connection.Connection<In>): Effect.Effect<Observed<In>> =>
-  Clock.clockWith((clock) => {
-    let sentAt = clock.currentTimeMillisUnsafe()
-    let receivedAt = sentAt
-    const now = <A>(note: (millis: number) => void) =>
-      Effect.tap<A, void, never, never>(() =>
-        Clock.clockWith((clock) => Effect.sync(() => note(clock.currentTimeMillisUnsafe())))
-      )
-    return Effect.succeed({
+  Effect.map(monotonic, (began) => {
+    let sentAt = began
+    let receivedAt = began
+    const heard = Effect.map(monotonic, (now) => {
+      receivedAt = now
+    })
+    return {
       ...connection,
       sentAt: () => sentAt,
       receivedAt: () => receivedAt,
-      send: (frames) => connection.send(frames).pipe(now((millis) => (sentAt = millis))),
-      pull: connection.pull.pipe(now((millis) => (receivedAt = millis)))
-    })
+      send: (frames) =>
+        Effect.tap(connection.send(frames), Effect.map(monotonic, (now) => {
+          sentAt = now
+        })),
+      // While nobody listens the peer is not silent.
+      pull: Effect.andThen(heard, Effect.tap(connection.pull, heard))
+    }
   })
+
+/** Milliseconds by a clock that nobody sets: a step of the wall clock is no silence. */
+const monotonic: Effect.Effect<number> = Clock.clockWith((clock) =>
+  Effect.sync(() => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000)
+)
 
 /**
  * @category models
@@ -74,16 +82,16 @@ export const untilLost = (
     const patience = role === "client" ? period * 0.8 : period
     let pingedAt = Number.NEGATIVE_INFINITY
     while (true) {
-      const now = yield* Clock.currentTimeMillis
+      const now = yield* monotonic
       const lostAt = connection.receivedAt() + 2 * period
       if (now >= lostAt) return
       const unsaid = connection.sentAt() + patience
       const unheard = role === "runtime" ? Math.max(connection.receivedAt(), pingedAt) + period : Number.POSITIVE_INFINITY
       if (now >= Math.min(unsaid, unheard)) {
         pingedAt = now
-        yield* ping
-        // The write may still wait; the ping is not repeated for that.
-        yield* Effect.sleep(Math.min(lostAt - now, patience))
+        // The write may have to wait, but not beyond the time at which the line is lost.
+        yield* Effect.timeoutOption(ping, lostAt - now)
+        yield* Effect.sleep(Math.max(0, Math.min(lostAt - now, patience)))
       } else {
         yield* Effect.sleep(Math.min(lostAt, unsaid, unheard) - now)
       }

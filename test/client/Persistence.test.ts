@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Latch, Layer, Redacted, Schema, Scope, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Latch, Layer, Redacted, Schema, Scope, Stream } from "effect"
 import { KeyValueStore } from "effect/persistence"
+import { TestClock } from "effect/testing"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 import * as JobContext from "../../src/runtime/JobContext.ts"
@@ -86,6 +87,44 @@ describe("a client that keeps its session", () => {
       assert.strictEqual(JSON.parse((yield* store.get("mine"))!).last_event_seq, 0)
       yield* second.end
     }).pipe(Effect.provide(ArcpTest.layerRuntime({ agents: WorkerLive })), Effect.scoped)
+  )
+
+  it.effect("resumes after the last event that was processed, and says nothing before the new token is kept", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const saved = yield* Latch.make(false)
+      const kept: Array<string> = []
+      const store = KeyValueStore.makeStringOnly({
+        get: () => Effect.succeed(JSON.stringify({ session_id: "sess_1", resume_token: "old", last_event_seq: 5 })),
+        set: (_, value) => Effect.andThen(saved.await, Effect.sync(() => kept.push(value))),
+        remove: () => Effect.void,
+        clear: Effect.void,
+        size: Effect.succeed(1),
+        keys: Effect.succeed([])
+      })
+      const layer = Layer.provide(ArcpClient.ArcpClient.layerPersisted(options), [
+        runtime.dialer,
+        Layer.succeed(KeyValueStore.KeyValueStore, store)
+      ])
+      const building = yield* Effect.forkChild(Layer.build(layer))
+      const hello = yield* runtime.welcome({ ...Fake.declared, resume_token: "new" })
+      assert.deepStrictEqual(hello.payload.resume, { session_id: "sess_1", resume_token: "old", last_event_seq: 5 })
+      const client = Context.get(yield* Fiber.join(building), ArcpClient.ArcpClient)
+      yield* Effect.addFinalizer(() => runtime.close())
+      yield* runtime.say({ type: "session.ping", payload: { nonce: "n" } })
+      yield* Fake.settled
+      assert.deepStrictEqual(yield* runtime.unheard, [])
+      yield* saved.open
+      yield* runtime.hear("session.pong")
+      assert.deepStrictEqual(JSON.parse(kept[0]!), { session_id: "sess_1", resume_token: "new", last_event_seq: 5 })
+      yield* runtime.say(Fake.event("job_1", 6))
+      yield* Effect.forkChild(client.submit("a", null))
+      yield* runtime.hear("job.submit")
+      assert.strictEqual(runtime.dials(), 1)
+      yield* TestClock.adjust("250 millis")
+      yield* Fake.settled
+      assert.strictEqual(JSON.parse(kept.at(-1)!).last_event_seq, 6)
+    }).pipe(Effect.scoped)
   )
 
   it.effect("does not depend on the store to work", () =>

@@ -180,6 +180,64 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         assert.strictEqual(written, 200)
       }).pipe(using({ pacingWindow: 2000 })))
 
+    it.effect("of two submitters the one that came first sets the pace, and the other when that has gone", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        const other = "sess_2" as Ids.SessionId
+        yield* journal.advance(job, session, Option.some(-1))
+        let written = 0
+        const writer = yield* Effect.gen(function*() {
+          for (let n = 0; n < 1000; n++) {
+            yield* journal.append(job, 1, [event(0)])
+            written++
+          }
+        }).pipe(Effect.forkChild({ startImmediately: true }))
+        yield* TestClock.adjust("1 second")
+        const first = written
+        // The second comes, reads all there is, and goes: the first still waits to be waited for.
+        yield* journal.advance(job, other, Option.some(first - 1))
+        yield* journal.advance(job, other, Option.none())
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(written, first)
+        yield* journal.advance(job, other, Option.some(first - 1))
+        yield* journal.advance(job, session, Option.none())
+        yield* TestClock.adjust("1 second")
+        assert.isAtMost(Math.abs(written - first * 2), 2)
+        yield* Fiber.interrupt(writer)
+      }).pipe(using({ pacingWindow: 2000 })))
+
+    it.effect("what is urgent goes a little beyond the window", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.advance(job, session, Option.some(-1))
+        const fill = Effect.fnUntraced(function*(urgent: boolean) {
+          for (let n = 0; n < 1000; n++) yield* journal.append(job, 1, [event(0)], { urgent })
+        })
+        const full = yield* Effect.forkChild(fill(false), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.interrupt(full)
+        const before = yield* journal.tip(job)
+        const urgent = yield* Effect.forkChild(fill(true), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        const more = (yield* journal.tip(job)) - before
+        yield* Fiber.interrupt(urgent)
+        assert.isAbove(more, 3)
+        assert.isBelow(more, 20)
+      }).pipe(using({ pacingWindow: 2000, pacingReserve: 1000 })))
+
+    it.effect("outcomes, however long, do not push out what running jobs say", () =>
+      Effect.gen(function*() {
+        const journal = yield* opened
+        yield* journal.append(job, 1, [event(0)])
+        for (let n = 0; n < 20; n++) {
+          const id = `job_long_${n}` as Ids.JobId
+          yield* journal.open({ id, traceId })
+          yield* journal.end(id, 1, { ...terminal, payload: JSON.stringify("x".repeat(5000)) })
+        }
+        yield* journal.append(job, 1, [event(1)])
+        assert.deepStrictEqual(numbers(yield* journal.read(job, -1, all)), [0, 1])
+      }).pipe(using({ maxJournal: 30_000 })))
+
     it.effect("a suspended append can be interrupted, and the end of the job ends it", () =>
       Effect.gen(function*() {
         const journal = yield* opened

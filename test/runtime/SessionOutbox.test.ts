@@ -21,13 +21,13 @@ const sessionWindow = 2500
 
 const Job = Schema.Literals(names)
 const Size = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 900 }))
+const Times = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 }))
 
-/** What a test does next: its jobs speak, visibly or not, and end; its client reads, acknowledges, and loses its connection. */
+/** What a test does next: its jobs speak, visibly or not, and end; its client acknowledges, and loses its connection. */
 const Step = Schema.Union([
-  Schema.TaggedStruct("Say", { job: Job, size: Size }),
-  Schema.TaggedStruct("Hide", { job: Job, size: Size }),
+  Schema.TaggedStruct("Say", { job: Job, size: Size, times: Times }),
+  Schema.TaggedStruct("Hide", { job: Job, size: Size, times: Times }),
   Schema.TaggedStruct("End", { job: Job }),
-  Schema.TaggedStruct("Read", {}),
   Schema.TaggedStruct("AckAll", { but: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 })) }),
   Schema.TaggedStruct("AckJob", { job: Job }),
   Schema.TaggedStruct("Drop", { forgets: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 4 })) })
@@ -139,13 +139,11 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
   const act = (step: Step): Effect.Effect<unknown, TestPeer.PeerError, Scope.Scope> => {
     switch (step._tag) {
       case "Say":
-        return speak(step.job, "log", step.size)
+        return Effect.repeat(speak(step.job, "log", step.size), { times: step.times })
       case "Hide":
-        return speak(step.job, "progress", step.size)
+        return Effect.repeat(speak(step.job, "progress", step.size), { times: step.times })
       case "End":
         return speak(step.job, "", 1)
-      case "Read":
-        return read
       case "AckAll":
         acknowledged = Math.max(acknowledged, last - step.but)
         return ack()
@@ -167,12 +165,19 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     }
   }
 
-  for (const step of steps) yield* act(step)
+  for (const step of steps) {
+    yield* act(step)
+    yield* read
+  }
   for (const name of names) yield* speak(name, "", 1)
 
-  // A client that reads and acknowledges gets everything, whatever went before.
+  // A client that reads, and acknowledges what it has read, gets everything, whatever went before.
+  acknowledged = last
+  yield* ack()
   for (let idle = 0; idle < 3;) {
-    idle = (yield* read) === 0 ? idle + 1 : 0
+    const more = yield* read
+    idle = more === 0 ? idle + 1 : 0
+    if (more === 0) continue
     acknowledged = last
     yield* ack()
   }

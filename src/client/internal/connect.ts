@@ -154,9 +154,9 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
     return { ended, useful: current.isUseful() }
   })
 
-  const over = (session: ClientSession.ClientSession, { error, then }: Ended.Ended) =>
+  const over = (session: ClientSession.ClientSession, { error, next }: Ended.Ended) =>
     Effect.suspend(() => {
-      const renewable = then === "renew"
+      const renewable = next === "renew"
       if (!renewable) stopped = true
       ClientSession.lose(session, error)
       return SubscriptionRef.set(state, { _tag: "Closed", cause: error, renewable })

@@ -7,7 +7,7 @@ import type * as ClientError from "../ClientError.ts"
 export interface Ended {
   readonly _tag: "Ended"
   readonly error: ClientError.SessionLost
-  readonly then: /** The session goes on over the next connection. */
+  readonly next: /** The session goes on over the next connection. */
     | "resume"
     /** As well, but not at once: everybody else was sent away too. */
     | "resumeLater"
@@ -17,7 +17,7 @@ export interface Ended {
     | "stop"
 }
 
-export const make = (then: Ended["then"], error: ClientError.SessionLost): Ended => ({ _tag: "Ended", error, then })
+export const make = (next: Ended["next"], error: ClientError.SessionLost): Ended => ({ _tag: "Ended", error, next })
 
 /** What the runtime's farewell means (§6.7). */
 export const farewell = (reason: string | undefined): Ended =>

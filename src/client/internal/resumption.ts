@@ -40,7 +40,7 @@ export const make = Effect.fnUntraced(function* <Line>(options: {
   let useless = 0
 
   return Effect.fnUntraced(function* (ended: Ended.Ended, useful: boolean): Effect.fn.Return<Line, Ended.Ended> {
-    if (ended.then === "stop" || ended.then === "renew") return yield* Effect.fail(ended)
+    if (ended.next === "stop" || ended.next === "renew") return yield* Effect.fail(ended)
     if (begin === undefined) return yield* Effect.fail(Ended.make("stop", ended.error))
     if (useful) {
       useless = 0
@@ -51,7 +51,7 @@ export const make = Effect.fnUntraced(function* <Line>(options: {
     let refusals = 0
     for (let attempt = 1; ; attempt++) {
       yield* options.onAttempt(attempt, cause)
-      if (attempt > 1 || useless > 1 || ended.then === "resumeLater") {
+      if (attempt > 1 || useless > 1 || ended.next === "resumeLater") {
         const left = Math.max(0, Math.floor(deadline - (yield* Clock.currentTimeMillis)))
         const waited = yield* step!(cause).pipe(
           Effect.as(true),
