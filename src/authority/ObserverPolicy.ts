@@ -36,4 +36,5 @@ export const ObserverPolicy = Context.Reference<(ask: Ask) => Effect.Effect<bool
  * @category layers
  * @since 0.1.0
  */
-export const layer = (policy: (ask: Ask) => Effect.Effect<boolean>): Layer.Layer<never> => Layer.succeed(ObserverPolicy, policy)
+export const layer = (policy: (ask: Ask) => Effect.Effect<boolean>): Layer.Layer<never> =>
+  Layer.succeed(ObserverPolicy, policy)

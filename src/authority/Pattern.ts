@@ -104,7 +104,9 @@ export const compile = (capability: string, source: string): Result.Result<Patte
  * @since 0.1.0
  */
 export const literal = (text: string): Result.Result<string, string> =>
-  text.includes("*") ? Result.fail(`no pattern covers just ${JSON.stringify(text.slice(0, 200))}: it holds a *`) : Result.succeed(text)
+  text.includes("*")
+    ? Result.fail(`no pattern covers just ${JSON.stringify(text.slice(0, 200))}: it holds a *`)
+    : Result.succeed(text)
 
 /**
  * A pattern that covers this directory and everything below it, or nothing for one whose name holds a `*`, see {@link literal}.

@@ -75,7 +75,9 @@ export const make = <
   Input extends Schema.Top,
   Output extends Schema.Top,
   Failure extends Schema.Top = typeof Schema.Never
->(options: Options<Input, Output, Failure>): AgentContract<Input, Output, Failure> => ({
+>(
+  options: Options<Input, Output, Failure>
+): AgentContract<Input, Output, Failure> => ({
   name: Schema.decodeUnknownSync(AgentRef.Name)(options.name),
   version: options.version === undefined ? undefined : Schema.decodeUnknownSync(AgentRef.Version)(options.version),
   default: options.default ?? false,
@@ -92,6 +94,6 @@ export const make = <
  * @since 0.1.0
  */
 export const reference = (contract: Any): string =>
-  AgentRef.format(contract.version === undefined
-    ? { name: contract.name }
-    : { name: contract.name, version: contract.version })
+  AgentRef.format(
+    contract.version === undefined ? { name: contract.name } : { name: contract.name, version: contract.version }
+  )

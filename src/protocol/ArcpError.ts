@@ -54,12 +54,9 @@ export class AgentNotAvailable extends Schema.TaggedError<AgentNotAvailable>("ar
 ) {}
 
 /** The agent exists, that version of it does not (§7.5). */
-export class AgentVersionNotAvailable
-  extends Schema.TaggedError<AgentVersionNotAvailable>("arcp/AgentVersionNotAvailable")(
-    "AgentVersionNotAvailable",
-    fields(false)
-  )
-{}
+export class AgentVersionNotAvailable extends Schema.TaggedError<AgentVersionNotAvailable>(
+  "arcp/AgentVersionNotAvailable"
+)("AgentVersionNotAvailable", fields(false)) {}
 
 /** The job was cancelled (§7.4). */
 export class Cancelled extends Schema.TaggedError<Cancelled>("arcp/Cancelled")("Cancelled", fields(false)) {}
@@ -145,7 +142,7 @@ export const isArcpError: (value: unknown) => value is ArcpError = Schema.is(Arc
 interface Row {
   readonly code: string
   readonly retryable: boolean
-  readonly make: new(fields: { message: string; retryable?: boolean; details?: Json.JsonObject }) => ArcpError
+  readonly make: new (fields: { message: string; retryable?: boolean; details?: Json.JsonObject }) => ArcpError
 }
 
 /**

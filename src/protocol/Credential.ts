@@ -18,11 +18,13 @@ export const Credential = Schema.Struct({
   value: Schema.RedactedFromValue(Schema.String, { label: "credential" }),
   endpoint: Schema.String,
   profile: Schema.optionalKey(Schema.String),
-  constraints: Schema.optionalKey(Schema.Struct({
-    "cost.budget": Schema.optionalKey(Schema.Array(Schema.String)),
-    "model.use": Schema.optionalKey(Schema.Array(Schema.String)),
-    expires_at: Schema.optionalKey(Schema.String)
-  }))
+  constraints: Schema.optionalKey(
+    Schema.Struct({
+      "cost.budget": Schema.optionalKey(Schema.Array(Schema.String)),
+      "model.use": Schema.optionalKey(Schema.Array(Schema.String)),
+      expires_at: Schema.optionalKey(Schema.String)
+    })
+  )
 })
 export type Credential = typeof Credential.Type
 

@@ -124,8 +124,12 @@ const base32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
  * @category constructors
  * @since 0.1.0
  */
-export const sequencedMessageId = (session: SessionId): (sequence: number) => MessageId => {
-  const body = session.slice(-26).toUpperCase().replace(/[^0-9A-HJKMNP-TV-Z]/g, "0").padStart(26, "0")
+export const sequencedMessageId = (session: SessionId): ((sequence: number) => MessageId) => {
+  const body = session
+    .slice(-26)
+    .toUpperCase()
+    .replace(/[^0-9A-HJKMNP-TV-Z]/g, "0")
+    .padStart(26, "0")
   const head = `msg_${body.slice(0, 10)}${body.slice(18)}`
   return (sequence) => {
     let text = ""

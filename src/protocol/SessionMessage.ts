@@ -187,12 +187,14 @@ export type Ack = typeof Ack.Type
 export const ListJobs = Envelope.message(
   "session.list_jobs",
   Schema.Struct({
-    filter: Schema.optionalKey(Schema.Struct({
-      status: Schema.optionalKey(Schema.Array(Schema.String)),
-      agent: Schema.optionalKey(Schema.String),
-      created_after: Schema.optionalKey(Timestamp.Timestamp),
-      created_before: Schema.optionalKey(Timestamp.Timestamp)
-    })),
+    filter: Schema.optionalKey(
+      Schema.Struct({
+        status: Schema.optionalKey(Schema.Array(Schema.String)),
+        agent: Schema.optionalKey(Schema.String),
+        created_after: Schema.optionalKey(Timestamp.Timestamp),
+        created_before: Schema.optionalKey(Timestamp.Timestamp)
+      })
+    ),
     limit: Schema.optionalKey(positive),
     cursor: Schema.optionalKey(Schema.String)
   })

@@ -54,9 +54,11 @@ export type HostError = ArcpError.ArcpError | PlatformError.PlatformError
  * @category models
  * @since 0.1.0
  */
-export interface Agent<Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>
-  extends AgentContract.AgentContract<Input, Output, Failure>
-{
+export interface Agent<
+  Input extends Schema.Top,
+  Output extends Schema.Top,
+  Failure extends Schema.Top
+> extends AgentContract.AgentContract<Input, Output, Failure> {
   /** Registers the agent with this handler. See {@link toLayer}. */
   readonly toLayer: <R>(
     handler: Handler<Input, Output, Failure, R>,
@@ -95,7 +97,9 @@ export const make = <
   Input extends Schema.Top,
   Output extends Schema.Top,
   Failure extends Schema.Top = typeof Schema.Never
->(options: AgentContract.Options<Input, Output, Failure>): Agent<Input, Output, Failure> => {
+>(
+  options: AgentContract.Options<Input, Output, Failure>
+): Agent<Input, Output, Failure> => {
   const contract = AgentContract.make(options)
   return { ...contract, toLayer: (handler, options) => toLayer(contract, handler, options) }
 }
@@ -111,51 +115,62 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
   handler: Handler<Input, Output, Failure, R>,
   options?: AgentPlaces.Options
 ): Layer.Layer<never, never, Requirements<Input, Output, Failure, R>> =>
-  Layer.effectDiscard(Effect.gen(function*() {
-    const registry = yield* AgentRegistry.AgentRegistry
-    const surroundings = yield* Effect.context<Requirements<Input, Output, Failure, R>>()
-    const decode = SchemaParser.decodeUnknownEffect(contract.input)
-    const encode = SchemaParser.encodeUnknownEffect(contract.output)
-    const failure = describeFailure(contract)
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const registry = yield* AgentRegistry.AgentRegistry
+      const surroundings = yield* Effect.context<Requirements<Input, Output, Failure, R>>()
+      const decode = SchemaParser.decodeUnknownEffect(contract.input)
+      const encode = SchemaParser.encodeUnknownEffect(contract.output)
+      const failure = describeFailure(contract)
 
-    const run = (input: Input["Type"]) =>
-      Effect.suspend(() => handler(input)).pipe(
-        Effect.catch((error) => Effect.flatMap(failure(error), Effect.fail)),
-        Effect.flatMap((output): Effect.Effect<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError, Output["EncodingServices"]> =>
-          output instanceof JobContext.StreamedResult ? Effect.succeed(output) : Effect.mapError(encode(output), (issue) => {
-            const { field, problem } = Codec.describe(issue)
-            return new ArcpError.InternalError({
-              message: `The result does not fit the agent's contract: ${at("result", field)}: ${problem}`,
-              details: { field: at("result", field) }
-            })
-          }) as Effect.Effect<Json.Json, ArcpError.ArcpError, Output["EncodingServices"]>
+      const run = (input: Input["Type"]) =>
+        Effect.suspend(() => handler(input)).pipe(
+          Effect.catch((error) => Effect.flatMap(failure(error), Effect.fail)),
+          Effect.flatMap(
+            (
+              output
+            ): Effect.Effect<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError, Output["EncodingServices"]> =>
+              output instanceof JobContext.StreamedResult
+                ? Effect.succeed(output)
+                : (Effect.mapError(encode(output), (issue) => {
+                    const { field, problem } = Codec.describe(issue)
+                    return new ArcpError.InternalError({
+                      message: `The result does not fit the agent's contract: ${at("result", field)}: ${problem}`,
+                      details: { field: at("result", field) }
+                    })
+                  }) as Effect.Effect<Json.Json, ArcpError.ArcpError, Output["EncodingServices"]>)
+          )
         )
-      )
 
-    yield* registry.register({
-      contract,
-      places: options === undefined ? undefined : yield* AgentPlaces.make(options),
-      prepare: (input) =>
-        decode(input).pipe(
-          Effect.mapError((issue) => {
-            const { field, problem } = Codec.describe(issue)
-            return new ArcpError.InvalidRequest({
-              message: `${at("payload.input", field)}: ${problem}`,
-              details: { field: at("payload.input", field) }
-            })
-          }),
-          Effect.map((decoded) =>
-            // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service
-            // that the agent did not ask for by its type is not within its reach.
-            Effect.updateContext(run(decoded), (job: Context.Context<Services>) =>
-              Context.merge(surroundings, ofJob(job)) as Context.Context<
-                R | Output["EncodingServices"] | Failure["EncodingServices"]
-              >) as AgentRegistry.Prepared
-          ),
-          Effect.provideContext(surroundings)
-        )
+      yield* registry.register({
+        contract,
+        places: options === undefined ? undefined : yield* AgentPlaces.make(options),
+        prepare: (input) =>
+          decode(input).pipe(
+            Effect.mapError((issue) => {
+              const { field, problem } = Codec.describe(issue)
+              return new ArcpError.InvalidRequest({
+                message: `${at("payload.input", field)}: ${problem}`,
+                details: { field: at("payload.input", field) }
+              })
+            }),
+            Effect.map(
+              (decoded) =>
+                // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service
+                // that the agent did not ask for by its type is not within its reach.
+                Effect.updateContext(
+                  run(decoded),
+                  (job: Context.Context<Services>) =>
+                    Context.merge(surroundings, ofJob(job)) as Context.Context<
+                      R | Output["EncodingServices"] | Failure["EncodingServices"]
+                    >
+                ) as AgentRegistry.Prepared
+            ),
+            Effect.provideContext(surroundings)
+          )
+      })
     })
-  }))
+  )
 
 const ofJob = Context.pick(
   JobContext.JobContext,
@@ -165,24 +180,24 @@ const ofJob = Context.pick(
   Tracer.ParentSpan
 )
 
-const at = (root: string, field: string) => (field === "" ? root : field.startsWith("[") ? root + field : `${root}.${field}`)
+const at = (root: string, field: string) =>
+  field === "" ? root : field.startsWith("[") ? root + field : `${root}.${field}`
 
 /** Finds the protocol error under the errors of services that wrap one. */
 const unwrap = (error: unknown): ArcpError.ArcpError | undefined => {
   let inner = error
   for (let depth = 0; depth < 8 && typeof inner === "object" && inner !== null; depth++) {
     if (ArcpError.isArcpError(inner)) return inner
-    inner = "reason" in inner && typeof inner.reason === "object"
-      ? inner.reason
-      : "cause" in inner
-      ? inner.cause
-      : undefined
+    inner =
+      "reason" in inner && typeof inner.reason === "object" ? inner.reason : "cause" in inner ? inner.cause : undefined
   }
   return undefined
 }
 
 /** The protocol error as which a handler's failure travels. */
-const describeFailure = <Failure extends Schema.Top>(contract: AgentContract.AgentContract<Schema.Top, Schema.Top, Failure>) => {
+const describeFailure = <Failure extends Schema.Top>(
+  contract: AgentContract.AgentContract<Schema.Top, Schema.Top, Failure>
+) => {
   const isDeclared = Schema.is(contract.error)
   const encode = SchemaParser.encodeUnknownEffect(contract.error)
   const row = Object.values(ArcpError.table).find((row) => row.code === contract.errorCode)!

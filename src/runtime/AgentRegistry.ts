@@ -37,19 +37,22 @@ export interface Registered {
  * @category services
  * @since 0.1.0
  */
-export class AgentRegistry extends Context.Service<AgentRegistry, {
-  /** Adds an agent until the scope closes. Registering a reference twice is a mistake in the program and dies. */
-  readonly register: (agent: Registered) => Effect.Effect<void, never, Scope.Scope>
-  /** The agent that a reference means now: a bare name its default version. */
-  readonly resolve: (
-    reference: string
-  ) => Effect.Effect<
-    Registered,
-    ArcpError.InvalidRequest | ArcpError.AgentNotAvailable | ArcpError.AgentVersionNotAvailable
-  >
-  /** What the welcome announces. */
-  readonly inventory: Effect.Effect<ReadonlyArray<SessionMessage.AgentEntry>>
-}>()("arcp/runtime/AgentRegistry") {}
+export class AgentRegistry extends Context.Service<
+  AgentRegistry,
+  {
+    /** Adds an agent until the scope closes. Registering a reference twice is a mistake in the program and dies. */
+    readonly register: (agent: Registered) => Effect.Effect<void, never, Scope.Scope>
+    /** The agent that a reference means now: a bare name its default version. */
+    readonly resolve: (
+      reference: string
+    ) => Effect.Effect<
+      Registered,
+      ArcpError.InvalidRequest | ArcpError.AgentNotAvailable | ArcpError.AgentVersionNotAvailable
+    >
+    /** What the welcome announces. */
+    readonly inventory: Effect.Effect<ReadonlyArray<SessionMessage.AgentEntry>>
+  }
+>()("arcp/runtime/AgentRegistry") {}
 
 /**
  * @category layers
@@ -79,7 +82,7 @@ export const layer: Layer.Layer<AgentRegistry> = Layer.sync(AgentRegistry, () =>
             })
         )
       }),
-    resolve: Effect.fnUntraced(function*(reference) {
+    resolve: Effect.fnUntraced(function* (reference) {
       const parsed = AgentRef.parse(reference)
       if (Result.isFailure(parsed)) {
         return yield* new ArcpError.InvalidRequest({
@@ -94,10 +97,13 @@ export const layer: Layer.Layer<AgentRegistry> = Layer.sync(AgentRegistry, () =>
       }
       if (version === undefined) return defaultOf(versions)
       const found = versions.find(({ contract }) => contract.version === version)
-      return found ?? (yield* new ArcpError.AgentVersionNotAvailable({
-        message: `Agent ${name} has no version ${version}`,
-        details: { agent: name, version }
-      }))
+      return (
+        found ??
+        (yield* new ArcpError.AgentVersionNotAvailable({
+          message: `Agent ${name} has no version ${version}`,
+          details: { agent: name, version }
+        }))
+      )
     }),
     inventory: Effect.sync(() =>
       Array.from(agents, ([name, versions]) => {

@@ -48,38 +48,46 @@ export const layer: Layer.Layer<
   | AgentRegistry.AgentRegistry
   | Sessions.Sessions
   | SecureRandom.SecureRandom
-> = Layer.effectDiscard(Effect.gen(function*() {
-  const config = yield* RuntimeConfig.RuntimeConfig
-  const listener = yield* Listener.Listener
-  const sessions = yield* Sessions.Sessions
-  const services = yield* Effect.context<
-    Authenticator.Authenticator | AgentRegistry.AgentRegistry | Sessions.Sessions | SecureRandom.SecureRandom
-  >()
-  const strangers = yield* Semaphore.make(config.maxGreeting)
+> = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const config = yield* RuntimeConfig.RuntimeConfig
+    const listener = yield* Listener.Listener
+    const sessions = yield* Sessions.Sessions
+    const services = yield* Effect.context<
+      Authenticator.Authenticator | AgentRegistry.AgentRegistry | Sessions.Sessions | SecureRandom.SecureRandom
+    >()
+    const strangers = yield* Semaphore.make(config.maxGreeting)
 
-  /** Who does not say who they are takes one of a bounded number of places, for a bounded time. */
-  const greet = (connection: Connection.Connection<Message.FromClient>) =>
-    strangers.withPermitsIfAvailable(1)(Handshake.greet(connection)).pipe(
-      Effect.flatMap(Option.match({
-        onNone: () => Effect.as(connection.close(Connection.close.overloaded), Option.none<Handshake.Greeted>()),
-        onSome: Effect.succeed
-      }))
-    )
+    /** Who does not say who they are takes one of a bounded number of places, for a bounded time. */
+    const greet = (connection: Connection.Connection<Message.FromClient>) =>
+      strangers
+        .withPermitsIfAvailable(1)(Handshake.greet(connection))
+        .pipe(
+          Effect.flatMap(
+            Option.match({
+              onNone: () => Effect.as(connection.close(Connection.close.overloaded), Option.none<Handshake.Greeted>()),
+              onSome: Effect.succeed
+            })
+          )
+        )
 
-  yield* listener.listen((connection) =>
-    greet(connection).pipe(
-      Effect.flatMap(Option.match({
-        onNone: () => Effect.void,
-        onSome: ({ connection, opened }) => sessions.converse(opened, connection)
-      })),
-      Effect.catch((error) => Effect.logDebug("connection ended before the session began", error.message)),
-      Effect.annotateLogs({ peer: connection.peer }),
-      Effect.provideContext(services)
+    yield* listener.listen((connection) =>
+      greet(connection).pipe(
+        Effect.flatMap(
+          Option.match({
+            onNone: () => Effect.void,
+            onSome: ({ connection, opened }) => sessions.converse(opened, connection)
+          })
+        ),
+        Effect.catch((error) => Effect.logDebug("connection ended before the session began", error.message)),
+        Effect.annotateLogs({ peer: connection.peer }),
+        Effect.provideContext(services)
+      )
     )
-  )
-  // Added last, so that it runs first: the lines are still open for a word of farewell.
-  yield* Effect.addFinalizer(() => sessions.shutdown)
-}))
+    // Added last, so that it runs first: the lines are still open for a word of farewell.
+    yield* Effect.addFinalizer(() => sessions.shutdown)
+  })
+)
 
 /**
  * The services of a runtime that keeps everything in memory. `Leases` grants what is asked for; provide a policy over it to reduce that.

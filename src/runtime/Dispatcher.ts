@@ -53,16 +53,16 @@ export const make: (
   Dispatcher,
   never,
   Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore | SecureRandom.SecureRandom
-> = Effect.fnUntraced(function*({ features, id: session_id, principal, profile }, outbox) {
+> = Effect.fnUntraced(function* ({ features, id: session_id, principal, profile }, outbox) {
   const jobs = yield* Jobs.Jobs
   const random = yield* SecureRandom.SecureRandom
   const services = yield* Effect.context<Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore>()
 
   const freshId = Effect.map(random.ulid, (ulid) => `msg_${ulid}` as Ids.MessageId)
-  const replyId: Dispatcher["replyId"] = (request) => Refusal.echoes(profile) ? Effect.succeed(request) : freshId
+  const replyId: Dispatcher["replyId"] = (request) => (Refusal.echoes(profile) ? Effect.succeed(request) : freshId)
   const timestamp = Effect.map(Clock.currentTimeMillis, Timestamp.format)
 
-  const refuse: Dispatcher["refuse"] = Effect.fnUntraced(function*(request, error, job_id) {
+  const refuse: Dispatcher["refuse"] = Effect.fnUntraced(function* (request, error, job_id) {
     const ulid = yield* random.ulid
     const completedAt = yield* timestamp
     const refusal = Refusal.make({ profile, session_id, request, error, job_id, ulid, completedAt })
@@ -71,15 +71,17 @@ export const make: (
 
   /** Does it if the session negotiated the feature; to pass over the request would leave its sender waiting. */
   const ifNegotiated = (message: Message.FromClient, feature: Feature.Feature, then: Effect.Effect<void>) =>
-    features.has(feature) ? then : refuse(
-      message,
-      new ArcpError.InvalidRequest({
-        message: `${message.type}: the session did not negotiate ${feature}`,
-        details: { type: message.type, feature }
-      })
-    )
+    features.has(feature)
+      ? then
+      : refuse(
+          message,
+          new ArcpError.InvalidRequest({
+            message: `${message.type}: the session did not negotiate ${feature}`,
+            details: { type: message.type, feature }
+          })
+        )
 
-  const submit = Effect.fnUntraced(function*(request: JobMessage.Submit) {
+  const submit = Effect.fnUntraced(function* (request: JobMessage.Submit) {
     const id = yield* replyId(request.id)
     const submission: Jobs.Submission = {
       principal,
@@ -106,7 +108,7 @@ export const make: (
     yield* Effect.catch(jobs.submit(submission, taken), (error) => refuse(request, error))
   })
 
-  const cancel = Effect.fnUntraced(function*(request: JobMessage.Cancel) {
+  const cancel = Effect.fnUntraced(function* (request: JobMessage.Cancel) {
     const { payload } = request
     const job = request.job_id ?? payload.job_id
     if (job === undefined || (payload.job_id !== undefined && payload.job_id !== job)) {
@@ -127,57 +129,62 @@ export const make: (
       // Only our own clients wait for an answer about a job whose outcome they were sent already.
       error.details?.["final_status"] !== undefined && profile !== "effect"
         ? Effect.logDebug("cancel of an ended job", { job })
-        : refuse(request, error, job))
+        : refuse(request, error, job)
+    )
   })
 
   const list = (request: SessionMessage.ListJobs) =>
     Observation.list(principal, request.payload).pipe(
       Effect.provideContext(services),
-      Effect.flatMap(Effect.fnUntraced(function*(page) {
-        yield* outbox.reply({
-          arcp: "1.1",
-          id: yield* replyId(request.id),
-          type: "session.jobs",
-          session_id,
-          payload: { request_id: request.id, ...page }
+      Effect.flatMap(
+        Effect.fnUntraced(function* (page) {
+          yield* outbox.reply({
+            arcp: "1.1",
+            id: yield* replyId(request.id),
+            type: "session.jobs",
+            session_id,
+            payload: { request_id: request.id, ...page }
+          })
         })
-      })),
+      ),
       Effect.catch((error) => refuse(request, error))
     )
 
   const subscribe = (request: JobMessage.Subscribe) =>
     Effect.andThen(outbox.room, Observation.look(principal, request.payload)).pipe(
       Effect.provideContext(services),
-      Effect.flatMap(Effect.fnUntraced(function*({ after, replayed, stored: { record, status } }) {
-        const id = yield* replyId(request.id)
-        yield* outbox.tell({
-          arcp: "1.1",
-          id,
-          type: "job.subscribed",
-          session_id,
-          job_id: record.id,
-          trace_id: record.traceId,
-          payload: {
-            request_id: request.id,
+      Effect.flatMap(
+        Effect.fnUntraced(function* ({ after, replayed, stored: { record, status } }) {
+          const id = yield* replyId(request.id)
+          yield* outbox.tell({
+            arcp: "1.1",
+            id,
+            type: "job.subscribed",
+            session_id,
             job_id: record.id,
-            current_status: status,
-            agent: record.agent,
-            lease: record.lease,
-            ...(record.constraints === undefined ? undefined : { lease_constraints: record.constraints }),
-            parent_job_id: record.parent ?? null,
             trace_id: record.traceId,
-            subscribed_from: yield* outbox.last,
-            replayed
-          }
-        })
-        // A job that is followed already goes on as it was, unless its past was asked for: that comes again, under new numbers.
-        if (replayed && outbox.isFollowing(record.id)) yield* outbox.rewind(record.id, after)
-        else yield* outbox.follow({ job: record.id, traceId: record.traceId, after, paces: false })
-      }, Effect.uninterruptible)),
+            payload: {
+              request_id: request.id,
+              job_id: record.id,
+              current_status: status,
+              agent: record.agent,
+              lease: record.lease,
+              ...(record.constraints === undefined ? undefined : { lease_constraints: record.constraints }),
+              parent_job_id: record.parent ?? null,
+              trace_id: record.traceId,
+              subscribed_from: yield* outbox.last,
+              replayed
+            }
+          })
+          // A job that is followed already goes on as it was, unless its past was asked for: that comes again, under new numbers.
+          if (replayed && outbox.isFollowing(record.id)) yield* outbox.rewind(record.id, after)
+          else yield* outbox.follow({ job: record.id, traceId: record.traceId, after, paces: false })
+        }, Effect.uninterruptible)
+      ),
       Effect.catch((error) => refuse(request, error, request.payload.job_id))
     )
 
-  const pong = Effect.fnUntraced(function*(request: SessionMessage.Ping) {
+  const pong = Effect.fnUntraced(function* (request: SessionMessage.Ping) {
     yield* outbox.reply({
       arcp: "1.1",
       id: yield* freshId,
@@ -187,7 +194,7 @@ export const make: (
     })
   })
 
-  const ping = Effect.gen(function*() {
+  const ping = Effect.gen(function* () {
     const id = yield* freshId
     yield* outbox.reply({
       arcp: "1.1",
@@ -233,11 +240,14 @@ export const make: (
 
   /** A defect in what a request sets off, such as in an agent's own schema, is the end of the request and not of the session. */
   const dispatchSafely: Dispatcher["dispatch"] = (message) =>
-    Effect.catchDefect(Effect.suspend(() => dispatch(message)), (defect) =>
-      Effect.andThen(
-        Effect.logError(`A ${message.type} died`, defect),
-        refuse(message, new ArcpError.InternalError({ message: "The request failed unexpectedly" }))
-      ))
+    Effect.catchDefect(
+      Effect.suspend(() => dispatch(message)),
+      (defect) =>
+        Effect.andThen(
+          Effect.logError(`A ${message.type} died`, defect),
+          refuse(message, new ArcpError.InternalError({ message: "The request failed unexpectedly" }))
+        )
+    )
 
   return {
     dispatch: dispatchSafely,

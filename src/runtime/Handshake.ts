@@ -50,13 +50,13 @@ export const greet: (
   Option.Option<Greeted>,
   Connection.ConnectionError,
   Authenticator.Authenticator | AgentRegistry.AgentRegistry | Sessions.Sessions | SecureRandom.SecureRandom
-> = Effect.fn("Handshake.greet")(function*(connection) {
+> = Effect.fn("Handshake.greet")(function* (connection) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const random = yield* SecureRandom.SecureRandom
   // Allocated before anything is decided: several clients hear a refusal only if it names a session.
   const session_id = `sess_${yield* random.ulid}` as Ids.SessionId
 
-  const refuse = Effect.fnUntraced(function*({ close, error, profile, request }: Refused) {
+  const refuse = Effect.fnUntraced(function* ({ close, error, profile, request }: Refused) {
     const completedAt = Timestamp.format(yield* Clock.currentTimeMillis)
     const ulid = yield* random.ulid
     const refusal = Refusal.make({ profile, session_id, request, error, job_id: undefined, ulid, completedAt })
@@ -97,10 +97,12 @@ export const greet: (
 
   const profile = message.type === "session.hello" ? Dialect.recognize(message) : "echo"
   const began = message.type === "session.hello" ? begin(message, session_id, profile) : resume(message)
-  const result = yield* Effect.result(Effect.timeoutOrElse(began, {
-    duration: config.helloTimeout,
-    orElse: () => Effect.fail(new ArcpError.InternalError({ message: "The handshake took too long" }))
-  }))
+  const result = yield* Effect.result(
+    Effect.timeoutOrElse(began, {
+      duration: config.helloTimeout,
+      orElse: () => Effect.fail(new ArcpError.InternalError({ message: "The handshake took too long" }))
+    })
+  )
   if (Result.isFailure(result)) {
     const error = result.failure
     return yield* refuse({
@@ -111,7 +113,7 @@ export const greet: (
     })
   }
   const opened = result.success
-  const id = Refusal.echoes(profile) ? message.id : `msg_${yield* random.ulid}` as Ids.MessageId
+  const id = Refusal.echoes(profile) ? message.id : (`msg_${yield* random.ulid}` as Ids.MessageId)
   yield* connection.send([Codec.encode(yield* welcome(opened, id))])
   return Option.some({ opened, connection: Connection.unread(connection, rest) })
 })
@@ -122,7 +124,7 @@ const notHello = (type: string) =>
     details: { type, expected: "session.hello" }
   })
 
-const begin = Effect.fnUntraced(function*(
+const begin = Effect.fnUntraced(function* (
   { payload }: SessionMessage.Hello,
   id: Ids.SessionId,
   profile: Dialect.Profile
@@ -137,14 +139,14 @@ const begin = Effect.fnUntraced(function*(
 })
 
 /** A resume as the first frame. Who sends it must say who they are, as in a hello: a token alone is not enough. */
-const resume = Effect.fnUntraced(function*({ payload }: SessionMessage.Resume) {
+const resume = Effect.fnUntraced(function* ({ payload }: SessionMessage.Resume) {
   const authenticator = yield* Authenticator.Authenticator
   const sessions = yield* Sessions.Sessions
   if (payload.auth === undefined) return yield* Authenticator.refusal()
   return yield* sessions.resume(yield* authenticator.authenticate(payload.auth), payload)
 })
 
-const welcome = Effect.fnUntraced(function*({ resumeToken, session }: Sessions.Opened, id: Ids.MessageId) {
+const welcome = Effect.fnUntraced(function* ({ resumeToken, session }: Sessions.Opened, id: Ids.MessageId) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const registry = yield* AgentRegistry.AgentRegistry
   const reply: SessionMessage.Welcome = {

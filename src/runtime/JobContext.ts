@@ -56,47 +56,50 @@ type Emit<Arguments extends ReadonlyArray<unknown>> = (
  * @category services
  * @since 0.1.0
  */
-export class JobContext extends Context.Service<JobContext, {
-  readonly id: Ids.JobId
-  /** The resolved `name@version`. */
-  readonly agent: string
-  readonly traceId: Ids.TraceId
-  readonly principal: string
-  /** Succeeds with the reason once the job is to be cancelled; the agent's fiber is interrupted then, and this is for parts that mask it. */
-  readonly cancellation: Effect.Effect<string>
-  readonly log: Emit<[level: JobEvent.LogLevel, message: string, attributes?: Json.JsonObject]>
-  readonly thought: Emit<[text: string]>
-  readonly status: Emit<[phase: string, message?: string]>
-  /** Names that begin with `cost.` are costs, which must not be negative (§9.6). */
-  readonly metric: Emit<[name: string, value: number, options?: Omit<JobEvent.Body<"metric">, "name" | "value">]>
-  /** `current` must not be negative, nor beyond `total` (§8.2.1). */
-  readonly progress: Emit<[progress: JobEvent.Body<"progress">]>
-  readonly artifact: Emit<[artifact: JobEvent.Body<"artifact_ref">]>
-  readonly toolCall: Emit<[call: JobEvent.Body<"tool_call">]>
-  readonly toolResult: Emit<[result: JobEvent.Body<"tool_result">]>
-  /** An event of a vendor's kind. */
-  readonly emit: Emit<[kind: JobEvent.VendorKind, body: Json.Json]>
-  /**
-   * Runs a tool as the lease allows: emits the call, checks `tool.call` for this name, runs, and emits what came of it. A tool that the
-   * lease does not cover does not run: the denial is emitted and is the failure.
-   */
-  readonly tool: <A, E, R>(
-    name: string,
-    arguments_: Json.Json,
-    run: Effect.Effect<A, E, R>,
-    options?: {
-      /** How the result shows in the stream; by default as it is, where it is JSON. */
-      readonly show?: (value: A) => Json.Json
-    }
-  ) => Effect.Effect<A, E | ArcpError.PermissionDenied | ArcpError.LeaseExpired | ArcpError.InvalidRequest, R>
-  /**
-   * Streams the result: text as it is, bytes in base64, cut into chunks that never split a character (§8.4). For a session without
-   * `result_chunk` it is collected and sent as one.
-   */
-  readonly streamResult: <E, R>(
-    content: Stream.Stream<string, E, R> | Stream.Stream<Uint8Array, E, R>
-  ) => Effect.Effect<StreamedResult, E | ArcpError.InvalidRequest | ArcpError.InternalError, R>
-}>()("arcp/runtime/JobContext") {}
+export class JobContext extends Context.Service<
+  JobContext,
+  {
+    readonly id: Ids.JobId
+    /** The resolved `name@version`. */
+    readonly agent: string
+    readonly traceId: Ids.TraceId
+    readonly principal: string
+    /** Succeeds with the reason once the job is to be cancelled; the agent's fiber is interrupted then, and this is for parts that mask it. */
+    readonly cancellation: Effect.Effect<string>
+    readonly log: Emit<[level: JobEvent.LogLevel, message: string, attributes?: Json.JsonObject]>
+    readonly thought: Emit<[text: string]>
+    readonly status: Emit<[phase: string, message?: string]>
+    /** Names that begin with `cost.` are costs, which must not be negative (§9.6). */
+    readonly metric: Emit<[name: string, value: number, options?: Omit<JobEvent.Body<"metric">, "name" | "value">]>
+    /** `current` must not be negative, nor beyond `total` (§8.2.1). */
+    readonly progress: Emit<[progress: JobEvent.Body<"progress">]>
+    readonly artifact: Emit<[artifact: JobEvent.Body<"artifact_ref">]>
+    readonly toolCall: Emit<[call: JobEvent.Body<"tool_call">]>
+    readonly toolResult: Emit<[result: JobEvent.Body<"tool_result">]>
+    /** An event of a vendor's kind. */
+    readonly emit: Emit<[kind: JobEvent.VendorKind, body: Json.Json]>
+    /**
+     * Runs a tool as the lease allows: emits the call, checks `tool.call` for this name, runs, and emits what came of it. A tool that the
+     * lease does not cover does not run: the denial is emitted and is the failure.
+     */
+    readonly tool: <A, E, R>(
+      name: string,
+      arguments_: Json.Json,
+      run: Effect.Effect<A, E, R>,
+      options?: {
+        /** How the result shows in the stream; by default as it is, where it is JSON. */
+        readonly show?: (value: A) => Json.Json
+      }
+    ) => Effect.Effect<A, E | ArcpError.PermissionDenied | ArcpError.LeaseExpired | ArcpError.InvalidRequest, R>
+    /**
+     * Streams the result: text as it is, bytes in base64, cut into chunks that never split a character (§8.4). For a session without
+     * `result_chunk` it is collected and sent as one.
+     */
+    readonly streamResult: <E, R>(
+      content: Stream.Stream<string, E, R> | Stream.Stream<Uint8Array, E, R>
+    ) => Effect.Effect<StreamedResult, E | ArcpError.InvalidRequest | ArcpError.InternalError, R>
+  }
+>()("arcp/runtime/JobContext") {}
 
 const invalid = (field: string, problem: string) =>
   new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
@@ -111,13 +114,21 @@ export const stringify = (value: unknown, limit: number): Result.Result<string, 
   try {
     const text = JSON.stringify(value)
     if (text === undefined) return Result.fail("cannot be written as JSON")
-    return text.length > limit ? Result.fail(`of ${text.length} characters is longer than ${limit}`) : Result.succeed(text)
+    return text.length > limit
+      ? Result.fail(`of ${text.length} characters is longer than ${limit}`)
+      : Result.succeed(text)
   } catch (cause) {
-    return Result.fail(`cannot be written as JSON: ${cause instanceof Error ? cause.message.split("\n")[0] : "unknown"}`)
+    return Result.fail(
+      `cannot be written as JSON: ${cause instanceof Error ? cause.message.split("\n")[0] : "unknown"}`
+    )
   }
 }
 
-/** A result that was streamed, at least in part. */
+/**
+ * A result that was streamed, at least in part.
+ *
+ * @internal
+ */
 export interface Collected {
   /** What the runner keeps for the terminal if the session cannot take chunks; nothing if chunks of it were sent. */
   readonly text: string | undefined
@@ -129,11 +140,13 @@ export interface Collected {
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(job: {
+export const make = Effect.fnUntraced(function* (job: {
   readonly record: Job.JobRecord
   readonly epoch: number
   readonly guard: LeaseGuard.LeaseGuard["Service"]
   readonly cancellation: Deferred.Deferred<string>
+  /** Whether the agent is to stop, for whatever reason. */
+  readonly isEnding: () => boolean
 }) {
   const { epoch, guard, record } = job
   const journal = yield* JobJournal.JobJournal
@@ -158,7 +171,7 @@ export const make = Effect.fnUntraced(function*(job: {
       const payload = `{"kind":${JSON.stringify(kind)},"ts":"${timestamp(now)}","body":${text.success}}`
       return Effect.catchTag(
         journal.append(record.id, epoch, [{ type: "job.event", kind, payload }], {
-          urgent: isCost || Deferred.isDoneUnsafe(job.cancellation)
+          urgent: isCost || job.isEnding()
         }),
         "JournalClosed",
         () => Effect.interrupt
@@ -183,13 +196,15 @@ export const make = Effect.fnUntraced(function*(job: {
       onFailure: (problem) => `(a result that ${problem})`
     })
 
-  const tool: JobContext["Service"]["tool"] = Effect.fnUntraced(function*(name, arguments_, run, options) {
+  const tool: JobContext["Service"]["tool"] = Effect.fnUntraced(function* (name, arguments_, run, options) {
     const call_id = `call_${yield* random.ulid}`
     yield* toolCall({ tool: name, args: arguments_, call_id })
     const fail = (error: ArcpError.ArcpError) => {
       const { details: _, ...bare } = ArcpError.toPayload(error)
       // Details that cannot travel must not hide the failure itself.
-      return Effect.catch(toolResult({ call_id, error: ArcpError.toPayload(error) }), () => toolResult({ call_id, error: bare }))
+      return Effect.catch(toolResult({ call_id, error: ArcpError.toPayload(error) }), () =>
+        toolResult({ call_id, error: bare })
+      )
     }
     yield* Effect.tapError(guard.authorize(Operation.toolCall(name)), fail)
     const exit = yield* Effect.exit(run)
@@ -211,7 +226,7 @@ export const make = Effect.fnUntraced(function*(job: {
     return yield* exit
   })
 
-  const streamResult: JobContext["Service"]["streamResult"] = Effect.fnUntraced(function*(content) {
+  const streamResult: JobContext["Service"]["streamResult"] = Effect.fnUntraced(function* (content) {
     if (Option.isSome(yield* Ref.get(collected))) {
       return yield* Effect.fail(invalid("streamResult", "the job has streamed a result already"))
     }
@@ -240,11 +255,13 @@ export const make = Effect.fnUntraced(function*(job: {
         else parts.push(part.slice())
         size += typeof part === "string" ? utf8.encode(part).length : part.length
         return size > config.maxPayload
-          ? Effect.fail(new ArcpError.InternalError({ message: `The result is longer than ${config.maxPayload} bytes` }))
+          ? Effect.fail(
+              new ArcpError.InternalError({ message: `The result is longer than ${config.maxPayload} bytes` })
+            )
           : Effect.void
       })
 
-    const write = Effect.fnUntraced(function*(part: string | Uint8Array) {
+    const write = Effect.fnUntraced(function* (part: string | Uint8Array) {
       if (inline) return yield* collect(part)
       for (const chunk of cut(part)) {
         if (pending !== undefined) yield* send(pending, true)
@@ -318,7 +335,11 @@ export const make = Effect.fnUntraced(function*(job: {
 })
 
 const messageOf = (error: unknown): string =>
-  typeof error === "object" && error !== null && "message" in error && typeof error.message === "string" && error.message !== ""
+  typeof error === "object" &&
+  error !== null &&
+  "message" in error &&
+  typeof error.message === "string" &&
+  error.message !== ""
     ? error.message
     : "The tool failed"
 

@@ -71,32 +71,35 @@ export class JournalClosed extends Schema.TaggedError<JournalClosed>("arcp/Journ
  * @category ports
  * @since 0.1.0
  */
-export class JobJournal extends Context.Service<JobJournal, {
-  /** Begins a job's journal; its first writer has epoch 1. */
-  readonly open: (job: { readonly id: Ids.JobId; readonly traceId: Ids.TraceId }) => Effect.Effect<void>
-  /**
-   * Adds entries in order; suspends while the job is too far ahead of its pacer. What is urgent - a cost, the last words of an agent that is
-   * to stop - may use a small reserve beyond the window.
-   */
-  readonly append: (
-    job: Ids.JobId,
-    epoch: number,
-    drafts: NonEmptyReadonlyArray<Draft>,
-    options?: { readonly urgent?: boolean }
-  ) => Effect.Effect<void, JournalClosed>
-  /** Adds the terminal entry if none is there: `false` says that there was one, or that the writer is no longer the owner. */
-  readonly end: (job: Ids.JobId, epoch: number, terminal: Draft) => Effect.Effect<boolean>
-  /** Entries after an offset (-1 for all), about as many characters as asked for, at least one entry if there is one. Never waits. */
-  readonly read: (job: Ids.JobId, after: number, characters: number) => Effect.Effect<Page>
-  /** The offset of the last entry; -1 if there is none. */
-  readonly tip: (job: Ids.JobId) => Effect.Effect<number>
-  /** Calls `wake` whenever there may be more to read, until the scope closes. A hint: it may come too often, and must be cheap. */
-  readonly watch: (job: Ids.JobId, wake: () => void) => Effect.Effect<void, never, Scope.Scope>
-  /** Says how far a submitter has come; nothing says that it is not attached any more. */
-  readonly advance: (job: Ids.JobId, session: Ids.SessionId, offset: Option.Option<number>) => Effect.Effect<void>
-  /** Forgets a job altogether. */
-  readonly remove: (job: Ids.JobId) => Effect.Effect<void>
-}>()("arcp/runtime/JobJournal") {}
+export class JobJournal extends Context.Service<
+  JobJournal,
+  {
+    /** Begins a job's journal; its first writer has epoch 1. */
+    readonly open: (job: { readonly id: Ids.JobId; readonly traceId: Ids.TraceId }) => Effect.Effect<void>
+    /**
+     * Adds entries in order; suspends while the job is too far ahead of its pacer. What is urgent - a cost, the last words of an agent that is
+     * to stop - may use a small reserve beyond the window.
+     */
+    readonly append: (
+      job: Ids.JobId,
+      epoch: number,
+      drafts: NonEmptyReadonlyArray<Draft>,
+      options?: { readonly urgent?: boolean }
+    ) => Effect.Effect<void, JournalClosed>
+    /** Adds the terminal entry if none is there: `false` says that there was one, or that the writer is no longer the owner. */
+    readonly end: (job: Ids.JobId, epoch: number, terminal: Draft) => Effect.Effect<boolean>
+    /** Entries after an offset (-1 for all), about as many characters as asked for, at least one entry if there is one. Never waits. */
+    readonly read: (job: Ids.JobId, after: number, characters: number) => Effect.Effect<Page>
+    /** The offset of the last entry; -1 if there is none. */
+    readonly tip: (job: Ids.JobId) => Effect.Effect<number>
+    /** Calls `wake` whenever there may be more to read, until the scope closes. A hint: it may come too often, and must be cheap. */
+    readonly watch: (job: Ids.JobId, wake: () => void) => Effect.Effect<void, never, Scope.Scope>
+    /** Says how far a submitter has come; nothing says that it is not attached any more. */
+    readonly advance: (job: Ids.JobId, session: Ids.SessionId, offset: Option.Option<number>) => Effect.Effect<void>
+    /** Forgets a job altogether. */
+    readonly remove: (job: Ids.JobId) => Effect.Effect<void>
+  }
+>()("arcp/runtime/JobJournal") {}
 
 /**
  * Every entry after `offset` exactly once, those that are there and those to come, in pages; ends with the job.
@@ -109,21 +112,26 @@ export const follow = (
   offset: number,
   characters = 64 * 1024
 ): Stream.Stream<Page, never, JobJournal> =>
-  Stream.unwrap(Effect.gen(function*() {
-    const journal = yield* JobJournal
-    const more = yield* Latch.make(true)
-    yield* journal.watch(job, () => more.openUnsafe())
-    return Stream.paginate(offset, Effect.fnUntraced(function*(after: number) {
-      while (true) {
-        yield* more.close
-        const page = yield* journal.read(job, after, characters)
-        const next = page.firstOffset + page.entries.length - 1
-        if (page.entries.length > 0) return [[page], page.ended ? Option.none() : Option.some(next)] as const
-        if (page.ended) return [[], Option.none<number>()] as const
-        yield* more.await
-      }
-    }))
-  }))
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const journal = yield* JobJournal
+      const more = yield* Latch.make(true)
+      yield* journal.watch(job, () => more.openUnsafe())
+      return Stream.paginate(
+        offset,
+        Effect.fnUntraced(function* (after: number) {
+          while (true) {
+            yield* more.close
+            const page = yield* journal.read(job, after, characters)
+            const next = page.firstOffset + page.entries.length - 1
+            if (page.entries.length > 0) return [[page], page.ended ? Option.none() : Option.some(next)] as const
+            if (page.ended) return [[], Option.none<number>()] as const
+            yield* more.await
+          }
+        })
+      )
+    })
+  )
 
 interface Log {
   readonly id: Ids.JobId
@@ -154,7 +162,7 @@ interface Reader {
  */
 export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
   JobJournal,
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const config = yield* RuntimeConfig.RuntimeConfig
     const logs = new Map<Ids.JobId, Log>()
     let total = 0

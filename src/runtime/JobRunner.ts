@@ -22,12 +22,7 @@ import * as JobJournal from "./JobJournal.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
-/**
- * Why a run is to stop before its agent is done.
- *
- * @category models
- * @since 0.1.0
- */
+/** Why a run is to stop before its agent is done. */
 type Stop = { readonly _tag: "Cancel"; readonly reason: string } | { readonly _tag: "Deadline" }
 
 /**
@@ -58,26 +53,29 @@ export interface Run {
  */
 export const run: (
   job: Run
-) => Effect.Effect<
-  void,
-  never,
-  JobJournal.JobJournal | JobStore.JobStore | SecureRandom.SecureRandom
-> = Effect.fn("JobRunner.run")(function*(job) {
-  const { record } = job
-  yield* Effect.annotateCurrentSpan({
-    "arcp.job_id": record.id,
-    "arcp.agent": record.agent,
-    "arcp.trace_id": record.traceId
-  })
-  const outcome = (yield* hasTurn(job)) ? yield* attempt(job) : yield* withdrawn(job)
+) => Effect.Effect<void, never, JobJournal.JobJournal | JobStore.JobStore | SecureRandom.SecureRandom> = Effect.fn(
+  "JobRunner.run"
+)(
+  function* (job) {
+    const { record } = job
+    yield* Effect.annotateCurrentSpan({
+      "arcp.job_id": record.id,
+      "arcp.agent": record.agent,
+      "arcp.trace_id": record.traceId
+    })
+    const outcome = (yield* hasTurn(job)) ? yield* attempt(job) : yield* withdrawn(job)
 
-  yield* Effect.uninterruptible(conclude(job, outcome))
-}, (run, job) =>
-  // Whatever happens, the job gets an outcome: a defect here, or the end of the runtime, leaves nobody waiting.
-  Effect.onError(run, () => conclude(job, Result.fail(new ArcpError.InternalError({ message: "The runtime gave the job up" })))))
+    yield* Effect.uninterruptible(conclude(job, outcome))
+  },
+  (run, job) =>
+    // Whatever happens, the job gets an outcome: a defect here, or the end of the runtime, leaves nobody waiting.
+    Effect.onError(run, () =>
+      conclude(job, Result.fail(new ArcpError.InternalError({ message: "The runtime gave the job up" })))
+    )
+)
 
 /** Writes the outcome, in one step with the decision what it is. */
-const conclude = Effect.fnUntraced(function*({ epoch, record }: Run, outcome: Outcome) {
+const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: Outcome) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const journal = yield* JobJournal.JobJournal
   const store = yield* JobStore.JobStore
@@ -89,7 +87,8 @@ const conclude = Effect.fnUntraced(function*({ epoch, record }: Run, outcome: Ou
   )
   const completed = Timestamp.format(yield* Clock.currentTimeMillis)
   // Once a cancellation was taken the job ends as cancelled, even if the agent was faster (§7.4).
-  const told = final === "cancelled" && finalOf(outcome) !== "cancelled" ? stopped({ _tag: "Cancel", reason }, record) : outcome
+  const told =
+    final === "cancelled" && finalOf(outcome) !== "cancelled" ? stopped({ _tag: "Cancel", reason }, record) : outcome
   yield* journal.end(record.id, epoch, terminal(told, final, completed, config.maxPayload))
 })
 
@@ -99,26 +98,29 @@ const hasTurn = ({ cancellation, places }: Run): Effect.Effect<boolean> =>
     ? Effect.succeed(true)
     : Effect.raceFirst(Effect.as(places.take, true), Effect.as(Deferred.await(cancellation), false))
 
-const withdrawn = Effect.fnUntraced(function*({ cancellation, places, record }: Run) {
+const withdrawn = Effect.fnUntraced(function* ({ cancellation, places, record }: Run) {
   if (places !== undefined) yield* places.leave(false)
   return stopped({ _tag: "Cancel", reason: yield* Deferred.await(cancellation) }, record)
 })
 
 /** Runs the agent until it is done, or is stopped. */
-const attempt = Effect.fnUntraced(function*(job: Run) {
+const attempt = Effect.fnUntraced(function* (job: Run) {
   const { cancellation, record } = job
   const config = yield* RuntimeConfig.RuntimeConfig
   const store = yield* JobStore.JobStore
-  const { collected, context } = yield* JobContext.make(job)
+  let ending = false
+  const { collected, context } = yield* JobContext.make({ ...job, isEnding: () => ending })
   yield* store.start(record.id)
   yield* Effect.ignore(context.status("running"))
 
   const agent = yield* Effect.scoped(job.prepared).pipe(
-    Effect.provideContext(Context.mergeAll(
-      job.services,
-      Context.make(JobContext.JobContext, context),
-      Context.make(LeaseGuard.LeaseGuard, job.guard)
-    )),
+    Effect.provideContext(
+      Context.mergeAll(
+        job.services,
+        Context.make(JobContext.JobContext, context),
+        Context.make(LeaseGuard.LeaseGuard, job.guard)
+      )
+    ),
     // The place is the agent's, also when it outstays its job.
     Effect.ensuring(job.places === undefined ? Effect.void : job.places.leave(true)),
     Effect.forkIn(job.scope, { startImmediately: true })
@@ -135,6 +137,7 @@ const attempt = Effect.fnUntraced(function*(job: Run) {
     Effect.map(stop, (stopped) => Result.fail(stopped))
   )
   if (Result.isSuccess(first)) return yield* outcomeOf(first.success, yield* collected, config.maxPayload)
+  ending = true
   const unwound = yield* Effect.timeoutOption(Fiber.interrupt(agent), config.cancelGrace)
   if (Option.isNone(unwound)) yield* Effect.logWarning("The agent did not unwind within the grace")
   return stopped(first.failure, record)
@@ -155,12 +158,12 @@ const stopped = (stop: Stop, record: Job.JobRecord): Outcome =>
     stop._tag === "Cancel"
       ? new ArcpError.Cancelled({ message: `Cancelled: ${stop.reason}`, details: { reason: stop.reason } })
       : new ArcpError.Timeout({
-        message: `The job ran longer than ${record.maxRuntime} s`,
-        details: { max_runtime_sec: record.maxRuntime ?? 0 }
-      })
+          message: `The job ran longer than ${record.maxRuntime} s`,
+          details: { max_runtime_sec: record.maxRuntime ?? 0 }
+        })
   )
 
-const outcomeOf = Effect.fnUntraced(function*(
+const outcomeOf = Effect.fnUntraced(function* (
   exit: Exit.Exit<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError>,
   collected: Option.Option<JobContext.Collected>,
   limit: number
@@ -168,7 +171,9 @@ const outcomeOf = Effect.fnUntraced(function*(
   if (Exit.isSuccess(exit)) {
     const streamed = exit.value instanceof JobContext.StreamedResult ? exit.value : undefined
     if (streamed === undefined && Option.isSome(collected)) {
-      return Result.fail(new ArcpError.InternalError({ message: "The agent streamed a result and then answered with another" }))
+      return Result.fail(
+        new ArcpError.InternalError({ message: "The agent streamed a result and then answered with another" })
+      )
     }
     const inline = Option.getOrUndefined(collected)?.text
     if (streamed !== undefined && inline === undefined) {
@@ -194,9 +199,10 @@ const outcomeOf = Effect.fnUntraced(function*(
 const terminal = (outcome: Outcome, final: Job.Final, completed_at: string, limit: number): JobJournal.Draft => {
   if (Result.isSuccess(outcome)) {
     const done = outcome.success
-    const result = "result" in done
-      ? `"result":${done.result}`
-      : `"result_id":${JSON.stringify(done.resultId)},"result_size":${done.size}`
+    const result =
+      "result" in done
+        ? `"result":${done.result}`
+        : `"result_id":${JSON.stringify(done.resultId)},"result_size":${done.size}`
     return {
       type: "job.result",
       kind: "",

@@ -68,25 +68,30 @@ export interface Query {
  * @category ports
  * @since 0.1.0
  */
-export class JobStore extends Context.Service<JobStore, {
-  /** Stores the record and binds the key to it, if there is one and it is free. */
-  readonly accept: (record: Job.JobRecord, claim: Option.Option<Job.Claim>) => Effect.Effect<Acceptance>
-  /** The job that a key stands for already, of which the session becomes a submitter; looked up before anything costly is done for a submit. */
-  readonly claimed: (claim: Job.Claim) => Effect.Effect<Option.Option<Exclude<Acceptance, { readonly _tag: "Accepted" }>>>
-  readonly get: (job: Ids.JobId) => Effect.Effect<Option.Option<Stored>>
-  /** Jobs of a principal, oldest first, after a place in that order (§6.6). */
-  readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Stored>>
-  readonly start: (job: Ids.JobId) => Effect.Effect<void>
-  /** Notes that a job is to be cancelled; from then on it can only end as cancelled. */
-  readonly requestCancel: (job: Ids.JobId, reason: string) => Effect.Effect<Cancellation>
-  /**
-   * Decides how a job ends: the outcome given, or `cancelled` if that was asked for before. Only the first decision counts; a later one
-   * gets it back. `characters` is about how long its outcome is, which counts against `maxOutcomes`.
-   */
-  readonly conclude: (job: Ids.JobId, final: Job.Final, characters: number) => Effect.Effect<Job.Final>
-  /** Jobs that ended longer ago than the retention, now forgotten. */
-  readonly sweep: Effect.Effect<ReadonlyArray<Ids.JobId>>
-}>()("arcp/runtime/JobStore") {}
+export class JobStore extends Context.Service<
+  JobStore,
+  {
+    /** Stores the record and binds the key to it, if there is one and it is free. */
+    readonly accept: (record: Job.JobRecord, claim: Option.Option<Job.Claim>) => Effect.Effect<Acceptance>
+    /** The job that a key stands for already, of which the session becomes a submitter; looked up before anything costly is done for a submit. */
+    readonly claimed: (
+      claim: Job.Claim
+    ) => Effect.Effect<Option.Option<Exclude<Acceptance, { readonly _tag: "Accepted" }>>>
+    readonly get: (job: Ids.JobId) => Effect.Effect<Option.Option<Stored>>
+    /** Jobs of a principal, oldest first, after a place in that order (§6.6). */
+    readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Stored>>
+    readonly start: (job: Ids.JobId) => Effect.Effect<void>
+    /** Notes that a job is to be cancelled; from then on it can only end as cancelled. */
+    readonly requestCancel: (job: Ids.JobId, reason: string) => Effect.Effect<Cancellation>
+    /**
+     * Decides how a job ends: the outcome given, or `cancelled` if that was asked for before. Only the first decision counts; a later one
+     * gets it back. `characters` is about how long its outcome is, which counts against `maxOutcomes`.
+     */
+    readonly conclude: (job: Ids.JobId, final: Job.Final, characters: number) => Effect.Effect<Job.Final>
+    /** Jobs that ended longer ago than the retention, now forgotten. */
+    readonly sweep: Effect.Effect<ReadonlyArray<Ids.JobId>>
+  }
+>()("arcp/runtime/JobStore") {}
 
 /** A key and what it stands for. */
 interface Bound {
@@ -143,7 +148,7 @@ const isFinal = (status: Job.Status): status is Job.Final => status !== "pending
  */
 export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
   JobStore,
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const config = yield* RuntimeConfig.RuntimeConfig
     const rows = new Map<Ids.JobId, Row>()
     /** By principal and key. A map keeps the order of insertion, so the oldest key is the first. */
@@ -231,10 +236,13 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
             const row = order[low]!
             const { agent: reference, createdAt, id } = row.record
             if (
-              rows.has(id) && createdAt > createdAfter && createdAt < createdBefore &&
+              rows.has(id) &&
+              createdAt > createdAfter &&
+              createdAt < createdBefore &&
               (Option.isNone(statuses) || statuses.value.has(row.status)) &&
               (Option.isNone(agent) || agent.value === reference || agent.value === reference.split("@")[0])
-            ) found.push({ ...row })
+            )
+              found.push({ ...row })
           }
           return found
         }),
@@ -253,7 +261,7 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
           return "requested"
         }),
       conclude: (job, final, characters) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const at = yield* Clock.currentTimeMillis
           const row = rows.get(job)
           if (row === undefined) return final
@@ -262,12 +270,15 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
           outcomes += characters
           return (row.status = Option.isSome(row.cancel) ? "cancelled" : final)
         }),
-      sweep: Effect.gen(function*() {
+      sweep: Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
         const retention = Duration.toMillis(config.jobRetention)
         // In large steps, since each costs time in proportion to what stays.
-        const crowded = ended.size > config.maxEndedJobs * 1.1 || outcomes > config.maxOutcomes * 1.1 ||
-          claims.size > config.maxEndedJobs * 4.4 || parameters > config.maxParameters * 1.1
+        const crowded =
+          ended.size > config.maxEndedJobs * 1.1 ||
+          outcomes > config.maxOutcomes * 1.1 ||
+          claims.size > config.maxEndedJobs * 4.4 ||
+          parameters > config.maxParameters * 1.1
         if (!crowded && now < nextSweep) return []
         nextSweep = now + retention / 64
         const gone: Array<Ids.JobId> = []

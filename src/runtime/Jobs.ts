@@ -66,33 +66,36 @@ export type Refusal =
  * @category services
  * @since 0.1.0
  */
-export class Jobs extends Context.Service<Jobs, {
-  /**
-   * Accepts a job and starts it. With an idempotency key that stands for the same request already, gives the job of then and starts nothing
-   * (§7.2). `taken` is told of the job in the same step, before the agent runs, and must not wait.
-   */
-  readonly submit: (submission: Submission, taken: Submitted) => Effect.Effect<void, Refusal>
-  /**
-   * Takes the request to end a job; `taken` runs once that is certain and before the outcome is written, which is the order in which the
-   * client must hear of them (§7.4). It must not wait.
-   */
-  readonly cancel: (
-    request: {
-      readonly principal: Authenticator.Principal
-      readonly session: Ids.SessionId
-      readonly job: Ids.JobId
-      readonly reason: string
-    },
-    taken: Effect.Effect<void>
-  ) => Effect.Effect<void, ArcpError.JobNotFound | ArcpError.PermissionDenied>
-  /** A job that this principal may watch; the decision is logged (§14). */
-  readonly observe: (
-    principal: Authenticator.Principal,
-    job: Ids.JobId
-  ) => Effect.Effect<JobStore.Stored, ArcpError.JobNotFound>
-  /** The principal's own jobs, oldest first, running and ended (§6.6). */
-  readonly list: (query: JobStore.Query) => Effect.Effect<ReadonlyArray<JobStore.Stored>>
-}>()("arcp/runtime/Jobs") {}
+export class Jobs extends Context.Service<
+  Jobs,
+  {
+    /**
+     * Accepts a job and starts it. With an idempotency key that stands for the same request already, gives the job of then and starts nothing
+     * (§7.2). `taken` is told of the job in the same step, before the agent runs, and must not wait.
+     */
+    readonly submit: (submission: Submission, taken: Submitted) => Effect.Effect<void, Refusal>
+    /**
+     * Takes the request to end a job; `taken` runs once that is certain and before the outcome is written, which is the order in which the
+     * client must hear of them (§7.4). It must not wait.
+     */
+    readonly cancel: (
+      request: {
+        readonly principal: Authenticator.Principal
+        readonly session: Ids.SessionId
+        readonly job: Ids.JobId
+        readonly reason: string
+      },
+      taken: Effect.Effect<void>
+    ) => Effect.Effect<void, ArcpError.JobNotFound | ArcpError.PermissionDenied>
+    /** A job that this principal may watch; the decision is logged (§14). */
+    readonly observe: (
+      principal: Authenticator.Principal,
+      job: Ids.JobId
+    ) => Effect.Effect<JobStore.Stored, ArcpError.JobNotFound>
+    /** The principal's own jobs, oldest first, running and ended (§6.6). */
+    readonly list: (query: JobStore.Query) => Effect.Effect<ReadonlyArray<JobStore.Stored>>
+  }
+>()("arcp/runtime/Jobs") {}
 
 const notFound = (job: Ids.JobId, details?: { readonly final_status: string }) =>
   new ArcpError.JobNotFound({ message: `No job ${job}`, details: { job_id: job, ...details } })
@@ -113,7 +116,7 @@ export const layer: Layer.Layer<
   AgentRegistry.AgentRegistry | Leases.Leases | JobStore.JobStore | JobJournal.JobJournal | SecureRandom.SecureRandom
 > = Layer.effect(
   Jobs,
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const config = yield* RuntimeConfig.RuntimeConfig
     const registry = yield* AgentRegistry.AgentRegistry
     const leases = yield* Leases.Leases
@@ -130,7 +133,10 @@ export const layer: Layer.Layer<
     /** Open once a job has ended since the last sweep began to wait. */
     const ended = yield* Latch.make(false)
 
-    const sweep = Effect.flatMap(store.sweep, Effect.forEach((job) => journal.remove(job), { discard: true }))
+    const sweep = Effect.flatMap(
+      store.sweep,
+      Effect.forEach((job) => journal.remove(job), { discard: true })
+    )
 
     /** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
     const requireFeatures = ({ features, request }: Submission): Effect.Effect<void, ArcpError.InvalidRequest> => {
@@ -147,11 +153,11 @@ export const layer: Layer.Layer<
       return request.parent_job_id === undefined
         ? Effect.void
         : Effect.fail(
-          new ArcpError.InvalidRequest({
-            message: "payload.parent_job_id: this runtime takes delegations from agents only",
-            details: { field: "payload.parent_job_id" }
-          })
-        )
+            new ArcpError.InvalidRequest({
+              message: "payload.parent_job_id: this runtime takes delegations from agents only",
+              details: { field: "payload.parent_job_id" }
+            })
+          )
     }
 
     const claimOf = ({ principal, request, session }: Submission): Option.Option<Job.Claim> => {
@@ -161,19 +167,20 @@ export const layer: Layer.Layer<
         : Option.some({ principal: principal.id, session, key, parameters: Job.canonical(parameters) })
     }
 
-    const settle = Effect.fnUntraced(function*(
+    const settle = Effect.fnUntraced(function* (
       { _tag, record }: Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>,
       taken: Submitted
     ): Effect.fn.Return<void, ArcpError.DuplicateKey> {
       if (_tag === "Known" && Option.isSome(yield* store.get(record.id))) return yield* taken(record)
       // A key binds longer than its job is kept: accepting it would promise an outcome that nobody can give any more.
-      const message = _tag === "Known"
-        ? "The job of the idempotency key has ended, and what came of it is no longer kept"
-        : "The idempotency key stands for another request"
+      const message =
+        _tag === "Known"
+          ? "The job of the idempotency key has ended, and what came of it is no longer kept"
+          : "The idempotency key stands for another request"
       return yield* new ArcpError.DuplicateKey({ message, details: { existing_job_id: record.id } })
     })
 
-    const submit: Jobs["Service"]["submit"] = Effect.fn("Jobs.submit")(function*(submission, taken) {
+    const submit: Jobs["Service"]["submit"] = Effect.fn("Jobs.submit")(function* (submission, taken) {
       const { principal, request, session } = submission
       yield* sweep
       const claim = claimOf(submission)
@@ -183,11 +190,12 @@ export const layer: Layer.Layer<
       if (Result.isFailure(place)) return yield* place.failure
       yield* Effect.onExit(accept(submission, claim, taken, place.success), (exit) =>
         // Once a run has the place it gives it back itself.
-        Effect.sync(() => Exit.isSuccess(exit) && exit.value ? undefined : place.success()))
+        Effect.sync(() => (Exit.isSuccess(exit) && exit.value ? undefined : place.success()))
+      )
     })
 
     /** Decides on a submission that has a place, and starts it; `true` if a run has that place now. */
-    const accept = Effect.fnUntraced(function*(
+    const accept = Effect.fnUntraced(function* (
       submission: Submission,
       claim: Option.Option<Job.Claim>,
       taken: Submitted,
@@ -207,9 +215,9 @@ export const layer: Layer.Layer<
       const guard = yield* LeaseGuard.make(lease)
 
       const id = `job_${yield* random.ulid}` as Ids.JobId
-      const traceId = Option.isSome(submission.traceId) ? submission.traceId.value : yield* Ids.makeTraceId.pipe(
-        Effect.provideContext(services)
-      )
+      const traceId = Option.isSome(submission.traceId)
+        ? submission.traceId.value
+        : yield* Ids.makeTraceId.pipe(Effect.provideContext(services))
       const createdAt = yield* Clock.currentTimeMillis
       const reference = AgentContract.reference(agent.contract)
       const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
@@ -236,36 +244,49 @@ export const layer: Layer.Layer<
         accepted
       }
       // From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent.
-      return yield* Effect.uninterruptible(Effect.gen(function*() {
-        if (places !== undefined && !places.reserve()) {
-          return yield* JobLimits.exceeded("jobs_waiting_for_this_agent", places.queue, 1000)
-        }
-        const acceptance = yield* store.accept(record, claim)
-        if (acceptance._tag !== "Accepted") {
-          if (places !== undefined) yield* places.leave(false)
-          yield* settle(acceptance, taken)
-          return false
-        }
-        yield* journal.open(record)
-        const cancellation = yield* Deferred.make<string>()
-        cancellations.set(id, cancellation)
-        yield* JobRunner.run({ record, epoch: 1, prepared, places, guard, services: leased(guard), cancellation, scope }).pipe(
-          Effect.ensuring(Effect.sync(() => {
-            cancellations.delete(id)
-            leave()
-            ended.openUnsafe()
-          })),
-          Effect.interruptible,
-          Effect.provideContext(services),
-          FiberMap.run(runs, id)
-        )
-        yield* taken(record)
-        return true
-      }))
+      return yield* Effect.uninterruptible(
+        Effect.gen(function* () {
+          if (places !== undefined && !places.reserve()) {
+            return yield* JobLimits.exceeded("jobs_waiting_for_this_agent", places.queue, 1000)
+          }
+          const acceptance = yield* store.accept(record, claim)
+          if (acceptance._tag !== "Accepted") {
+            if (places !== undefined) yield* places.leave(false)
+            yield* settle(acceptance, taken)
+            return false
+          }
+          yield* journal.open(record)
+          const cancellation = yield* Deferred.make<string>()
+          cancellations.set(id, cancellation)
+          yield* JobRunner.run({
+            record,
+            epoch: 1,
+            prepared,
+            places,
+            guard,
+            services: leased(guard),
+            cancellation,
+            scope
+          }).pipe(
+            Effect.ensuring(
+              Effect.sync(() => {
+                cancellations.delete(id)
+                leave()
+                ended.openUnsafe()
+              })
+            ),
+            Effect.interruptible,
+            Effect.provideContext(services),
+            FiberMap.run(runs, id)
+          )
+          yield* taken(record)
+          return true
+        })
+      )
     })
 
     /** Unknown jobs and those that may not be seen get the same answer. */
-    const visible = Effect.fnUntraced(function*(principal: Authenticator.Principal, job: Ids.JobId) {
+    const visible = Effect.fnUntraced(function* (principal: Authenticator.Principal, job: Ids.JobId) {
       const stored = yield* store.get(job)
       if (Option.isNone(stored)) return yield* notFound(job)
       const { agent, principal: owner } = stored.value.record
@@ -273,16 +294,22 @@ export const layer: Layer.Layer<
       return allowed ? stored.value : yield* notFound(job)
     })
 
-    const observe: Jobs["Service"]["observe"] = Effect.fn("Jobs.observe")(function*(principal, job) {
+    const observe: Jobs["Service"]["observe"] = Effect.fn("Jobs.observe")(function* (principal, job) {
       const decision = yield* Effect.exit(visible(principal, job))
       // Of a job that may not be seen only the log says whose it is.
-      const owner = Option.match(yield* store.get(job), { onNone: () => "unknown", onSome: ({ record }) => record.principal })
+      const owner = Option.match(yield* store.get(job), {
+        onNone: () => "unknown",
+        onSome: ({ record }) => record.principal
+      })
       const facts = { observer: principal.id, job, owner, decision: Exit.isSuccess(decision) ? "allowed" : "refused" }
       yield* Effect.logInfo("A principal asks to watch a job", facts)
       return yield* decision
     })
 
-    const cancel: Jobs["Service"]["cancel"] = Effect.fn("Jobs.cancel")(function*({ job, principal, reason, session }, taken) {
+    const cancel: Jobs["Service"]["cancel"] = Effect.fn("Jobs.cancel")(function* (
+      { job, principal, reason, session },
+      taken
+    ) {
       const { record, submitters } = yield* visible(principal, job)
       if (record.session !== session && !submitters.has(session)) {
         return yield* new ArcpError.PermissionDenied({
@@ -291,25 +318,31 @@ export const layer: Layer.Layer<
         })
       }
       // One step: a cancellation that was noted must reach the agent, whoever goes meanwhile.
-      yield* Effect.uninterruptible(Effect.gen(function*() {
-        const cancellation = yield* store.requestCancel(job, reason)
-        if (cancellation === "ended" || cancellation === "unknown") {
-          const stored = yield* store.get(job)
-          return yield* (Option.isSome(stored) ? notFound(job, { final_status: stored.value.status }) : notFound(job))
-        }
-        yield* taken
-        const running = cancellations.get(job)
-        if (running !== undefined) yield* Deferred.succeed(running, reason)
-      }))
+      yield* Effect.uninterruptible(
+        Effect.gen(function* () {
+          const cancellation = yield* store.requestCancel(job, reason)
+          if (cancellation === "ended" || cancellation === "unknown") {
+            const stored = yield* store.get(job)
+            return yield* Option.isSome(stored) ? notFound(job, { final_status: stored.value.status }) : notFound(job)
+          }
+          yield* taken
+          const running = cancellations.get(job)
+          if (running !== undefined) yield* Deferred.succeed(running, reason)
+        })
+      )
     })
 
     // What nobody asks for any more must go also while nobody asks for anything; with no job to forget, nothing wakes.
-    yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
-      yield* ended.await
-      yield* ended.close
-      yield* Effect.sleep(config.jobRetention)
-      yield* sweep
-    })))
+    yield* Effect.forkScoped(
+      Effect.forever(
+        Effect.gen(function* () {
+          yield* ended.await
+          yield* ended.close
+          yield* Effect.sleep(config.jobRetention)
+          yield* sweep
+        })
+      )
+    )
 
     return Jobs.of({ submit, cancel, observe, list: store.list })
   })

@@ -23,7 +23,8 @@ const invalid = (field: string, problem: string) =>
   new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
 
 /** A place in the order of jobs, as text that a client hands back. */
-const encodeCursor = ({ record }: JobStore.Stored): string => Base64Url.encode(JSON.stringify([record.createdAt, record.id]))
+const encodeCursor = ({ record }: JobStore.Stored): string =>
+  Base64Url.encode(JSON.stringify([record.createdAt, record.id]))
 
 const decodeCursor = (text: string): Option.Option<readonly [number, string]> => {
   const decoded = Base64Url.decodeString(text)
@@ -43,7 +44,11 @@ const parseArray = (text: string): ReadonlyArray<unknown> => {
   }
 }
 
-const bound = (field: string, text: string | undefined, otherwise: number): Effect.Effect<number, ArcpError.InvalidRequest> => {
+const bound = (
+  field: string,
+  text: string | undefined,
+  otherwise: number
+): Effect.Effect<number, ArcpError.InvalidRequest> => {
   if (text === undefined) return Effect.succeed(otherwise)
   const millis = Timestamp.parse(text)
   return Option.isSome(millis) ? Effect.succeed(millis.value) : Effect.fail(invalid(field, "not a date"))
@@ -55,7 +60,7 @@ const bound = (field: string, text: string | undefined, otherwise: number): Effe
  * @category running
  * @since 0.1.0
  */
-export const list = Effect.fn("Observation.list")(function*(
+export const list = Effect.fn("Observation.list")(function* (
   principal: Authenticator.Principal,
   { cursor, filter = {}, limit = defaultLimit }: SessionMessage.ListJobs["payload"]
 ) {
@@ -63,7 +68,8 @@ export const list = Effect.fn("Observation.list")(function*(
   const jobs = yield* Jobs.Jobs
   const sessions = yield* SessionStore.SessionStore
   const after = cursor === undefined ? Option.none() : decodeCursor(cursor)
-  if (cursor !== undefined && Option.isNone(after)) return yield* invalid("payload.cursor", "not a cursor of this runtime")
+  if (cursor !== undefined && Option.isNone(after))
+    return yield* invalid("payload.cursor", "not a cursor of this runtime")
   const size = Math.min(limit, maxLimit)
   const found = yield* jobs.list({
     principal: principal.id,
@@ -90,7 +96,8 @@ export const list = Effect.fn("Observation.list")(function*(
         trace_id: record.traceId,
         last_event_seq
       }
-    }))
+    })
+  )
   const entries = fitting(candidates, config.maxPayload / 2)
   return { jobs: entries, next_cursor: found.length > entries.length ? encodeCursor(found[entries.length - 1]!) : null }
 })
@@ -127,7 +134,7 @@ export interface View {
  * @category running
  * @since 0.1.0
  */
-export const look = Effect.fn("Observation.look")(function*(
+export const look = Effect.fn("Observation.look")(function* (
   principal: Authenticator.Principal,
   { from_event_seq, from_job_seq, history = false, job_id }: JobMessage.Subscribe["payload"]
 ) {
@@ -138,9 +145,10 @@ export const look = Effect.fn("Observation.look")(function*(
   const tip = yield* journal.tip(job_id)
   const stored = yield* jobs.observe(principal, job_id)
   if (!history && from_job_seq === undefined) return { stored, after: tip, replayed: false }
-  const mapped = from_event_seq === undefined || from_event_seq === 0
-    ? Option.none<number>()
-    : yield* sessions.offsetAt(stored.record.session, job_id, from_event_seq)
+  const mapped =
+    from_event_seq === undefined || from_event_seq === 0
+      ? Option.none<number>()
+      : yield* sessions.offsetAt(stored.record.session, job_id, from_event_seq)
   const after = from_job_seq === undefined ? Option.getOrElse(mapped, () => -1) : from_job_seq - 1
   return { stored, after: Math.min(after, tip), replayed: after < tip }
 })

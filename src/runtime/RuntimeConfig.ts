@@ -1,11 +1,19 @@
 /**
- * The bounds of a runtime. Every queue, table and wait of this folder takes its limit from here.
+ * The bounds of a runtime: of its queues, its tables and its waits. What bounds a single agent is said where the agent is served.
  *
  * @since 0.1.0
  */
-import { Context, Duration, Layer } from "effect"
+import { Context, Duration, Effect, Layer } from "effect"
 import * as Feature from "../protocol/Feature.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
+
+/**
+ * The features that this runtime has. One that it has not cannot be offered: a client would rely on it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Served = Exclude<Feature.Feature, "cost.budget" | "model.use" | "provisioned_credentials">
 
 /**
  * @category models
@@ -14,8 +22,8 @@ import type * as SessionMessage from "../protocol/SessionMessage.ts"
 export interface RuntimeConfig {
   /** What the welcome says of this runtime. */
   readonly runtime: SessionMessage.Peer
-  /** What the runtime offers (§6.2). */
-  readonly features: ReadonlyArray<Feature.Feature>
+  /** What the runtime offers (§6.2): some of what it can serve. */
+  readonly features: ReadonlyArray<Served>
   /** How long a connection may stay without a hello. */
   readonly helloTimeout: Duration.Duration
   /** How long a session outlives its connection (§6.3). */
@@ -68,7 +76,7 @@ export interface RuntimeConfig {
   readonly maxPendingReplies: number
   /** Characters that go out in one write. */
   readonly maxBatch: number
-  /** Entries of a session's stamp log. */
+  /** Entries of a session's stamp log; it may hold a quarter more before it forgets. */
   readonly maxStamps: number
   /** Malformed frames in a row after which a connection is closed. */
   readonly maxBadFrames: number
@@ -134,10 +142,27 @@ export const RuntimeConfig = Context.Reference<RuntimeConfig>("arcp/runtime/Runt
 })
 
 /**
- * The defaults with some changes.
+ * The defaults with some changes. A bound that is no number, negative, or that leaves no room at all dies with a `RangeError` that names it:
+ * that is a mistake in the program.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layer = (changes: Partial<RuntimeConfig>): Layer.Layer<never> =>
-  Layer.succeed(RuntimeConfig, { ...defaults, ...changes })
+  Layer.effect(
+    RuntimeConfig,
+    Effect.sync(() => {
+      const config = { ...defaults, ...changes }
+      for (const [setting, value] of Object.entries(config)) {
+        const least = mayBeZero.has(setting) ? 0 : 1
+        if (typeof value === "number" && !(value >= least)) {
+          throw new RangeError(`RuntimeConfig.${setting}: ${value} is not a number of at least ${least}`)
+        }
+      }
+      // What the welcome says in whole seconds is what holds.
+      const seconds = Math.max(1, Math.round(Duration.toSeconds(config.heartbeatInterval)))
+      return { ...config, heartbeatInterval: Duration.seconds(seconds) }
+    })
+  )
+
+const mayBeZero: ReadonlySet<string> = new Set(["pacingReserve", "lagWarning", "maxPendingReplies", "maxEndedJobs"])

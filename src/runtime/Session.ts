@@ -100,15 +100,13 @@ type Outcome =
  * @category constructors
  * @since 0.1.0
  */
-export const make: (agreement: Agreement) => Effect.Effect<
+export const make: (
+  agreement: Agreement
+) => Effect.Effect<
   Session,
   never,
-  | Jobs.Jobs
-  | JobJournal.JobJournal
-  | SessionStore.SessionStore
-  | SecureRandom.SecureRandom
-  | Scope.Scope
-> = Effect.fnUntraced(function*(agreement) {
+  Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore | SecureRandom.SecureRandom | Scope.Scope
+> = Effect.fnUntraced(function* (agreement) {
   const { features, id: session_id } = agreement
   const config = yield* RuntimeConfig.RuntimeConfig
   const store = yield* SessionStore.SessionStore
@@ -129,23 +127,26 @@ export const make: (agreement: Agreement) => Effect.Effect<
     return false
   }
 
-  const read = Effect.fnUntraced(function*(
+  const read = Effect.fnUntraced(function* (
     connection: Connection.Connection<Message.FromClient>,
     epoch: number
   ): Effect.fn.Return<Outcome, Connection.ConnectionError> {
     /** The request that came last, and how many are not done. */
     let latest: Fiber.Fiber<void> | undefined
     let waiting = 0
-    const passed = () => latest === undefined || waiting === 0 ? Effect.void : Effect.asVoid(Fiber.await(latest))
+    const passed = () => (latest === undefined || waiting === 0 ? Effect.void : Effect.asVoid(Fiber.await(latest)))
 
     /**
      * Requests are done in their order, but apart from the reader: a decision that takes long - that of a policy, of a vault - must not be
      * taken for the silence of the client, nor leave its pings without answer.
      */
-    const request = Effect.fnUntraced(function*(message: Message.FromClient) {
+    const request = Effect.fnUntraced(function* (message: Message.FromClient) {
       askedAt = yield* Clock.currentTimeMillis
       if (waiting >= config.maxPendingRequests) yield* passed()
-      const turn = Effect.ensuring(Effect.andThen(passed(), dispatcher.dispatch(message)), Effect.sync(() => waiting--))
+      const turn = Effect.ensuring(
+        Effect.andThen(passed(), dispatcher.dispatch(message)),
+        Effect.sync(() => waiting--)
+      )
       waiting++
       // What can be done at once is done before the next frame is looked at.
       latest = yield* Effect.forkChild(turn, { startImmediately: true })
@@ -153,7 +154,7 @@ export const make: (agreement: Agreement) => Effect.Effect<
 
     const seen = new Set<string>()
     let malformed = 0
-    for (let first = true;; first = false) {
+    for (let first = true; ; first = false) {
       const frames = yield* connection.pull
       if (first) yield* store.confirm(session_id, epoch)
       for (const frame of frames) {
@@ -185,13 +186,13 @@ export const make: (agreement: Agreement) => Effect.Effect<
     }
   })
 
-  const closed = Effect.fnUntraced(function*(request: Ids.MessageId, reason: string) {
+  const closed = Effect.fnUntraced(function* (request: Ids.MessageId, reason: string) {
     const id = yield* dispatcher.replyId(request)
     yield* outbox.reply({ arcp: "1.1", id, type: "session.closed", session_id, payload: { reason } })
   })
 
   /** Goes past the outbox, which sends nothing for an epoch that is over; so nobody else may be writing. */
-  const supersede: Session["supersede"] = Effect.fnUntraced(function*(connection) {
+  const supersede: Session["supersede"] = Effect.fnUntraced(function* (connection) {
     const id = yield* dispatcher.replyId("msg_superseded" as Ids.MessageId)
     const words = Codec.encode({
       arcp: "1.1",
@@ -206,9 +207,12 @@ export const make: (agreement: Agreement) => Effect.Effect<
   })
 
   /** Says the last words, lets what waits go out first, and closes the line. */
-  const farewell = Effect.fnUntraced(function*(connection: Connection.Line, outcome: Outcome): Effect.fn.Return<End> {
+  const farewell = Effect.fnUntraced(function* (connection: Connection.Line, outcome: Outcome): Effect.fn.Return<End> {
     const leave = (words: Effect.Effect<void>, reason: Connection.CloseReason) =>
-      Effect.andThen(Effect.timeoutOption(Effect.andThen(words, outbox.flushed), farewellTimeout), connection.close(reason))
+      Effect.andThen(
+        Effect.timeoutOption(Effect.andThen(words, outbox.flushed), farewellTimeout),
+        connection.close(reason)
+      )
     switch (outcome._tag) {
       case "Said": {
         const { id, payload, type } = outcome.message
@@ -241,10 +245,10 @@ export const make: (agreement: Agreement) => Effect.Effect<
   let askedAt = 0
 
   /** Done when nothing was asked and no job was delivered for as long as may be; at the latest after twice as long. */
-  const untilIdle = Effect.gen(function*() {
+  const untilIdle = Effect.gen(function* () {
     const limit = Duration.toMillis(config.idleTimeout)
     askedAt = yield* Clock.currentTimeMillis
-    for (let wasBusy = outbox.isBusy();; wasBusy = outbox.isBusy()) {
+    for (let wasBusy = outbox.isBusy(); ; wasBusy = outbox.isBusy()) {
       yield* Effect.sleep(askedAt + limit - (yield* Clock.currentTimeMillis))
       const now = yield* Clock.currentTimeMillis
       if (wasBusy || outbox.isBusy()) askedAt = now
@@ -253,7 +257,7 @@ export const make: (agreement: Agreement) => Effect.Effect<
   })
 
   const hold = Effect.fnUntraced(
-    function*(
+    function* (
       connection: Connection.Connection<Message.FromClient>,
       epoch: number,
       replay: Option.Option<number>,
@@ -266,8 +270,10 @@ export const make: (agreement: Agreement) => Effect.Effect<
         ? Heartbeat.untilLost(line, { interval: config.heartbeatInterval, ping: dispatcher.ping, role: "runtime" })
         : Effect.never
       const idle = Duration.isFinite(config.idleTimeout) ? untilIdle : Effect.never
-      const expired = expiresAt === undefined ? Effect.never : Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        Effect.sleep(Math.max(0, expiresAt - now)))
+      const expired =
+        expiresAt === undefined
+          ? Effect.never
+          : Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, expiresAt - now)))
       const outcome = yield* Effect.raceAllFirst([
         read(line, epoch),
         Fiber.join(writer),
@@ -296,7 +302,10 @@ export const make: (agreement: Agreement) => Effect.Effect<
         : Effect.andThen(Deferred.succeed(current.stop, reason), Deferred.await(current.done))
     )
 
-  const converse: Session["converse"] = Effect.fn("Session.converse")(function*(connection, { epoch, expiresAt, replay }) {
+  const converse: Session["converse"] = Effect.fn("Session.converse")(function* (
+    connection,
+    { epoch, expiresAt, replay }
+  ) {
     yield* Effect.annotateCurrentSpan({ "arcp.session_id": session_id, "arcp.peer": connection.peer })
     yield* dismiss("superseded")
     const mine = { stop: yield* Deferred.make<Dismissal>(), done: yield* Deferred.make<void>() }

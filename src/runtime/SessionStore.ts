@@ -55,27 +55,30 @@ export class StaleEpoch extends Schema.TaggedError<StaleEpoch>("arcp/StaleEpoch"
  * @category ports
  * @since 0.1.0
  */
-export class SessionStore extends Context.Service<SessionStore, {
-  readonly create: (record: SessionRecord) => Effect.Effect<void>
-  readonly get: (session: Ids.SessionId) => Effect.Effect<Option.Option<SessionRecord>>
-  /** Begins the next epoch with the next token, if the token shown is good: one step, so that a token works once. */
-  readonly rotate: (session: Ids.SessionId, rotation: Rotation) => Effect.Effect<Option.Option<number>>
-  /** The client has used its new connection, so it has the new token: the one before is good no more. */
-  readonly confirm: (session: Ids.SessionId, epoch: number) => Effect.Effect<void>
-  /** Notes what the next numbers of the session stand for. Frames leave only after this. */
-  readonly stamp: (
-    session: Ids.SessionId,
-    epoch: number,
-    stamps: NonEmptyReadonlyArray<StampLog.Stamp>
-  ) => Effect.Effect<void, StaleEpoch>
-  /** What was sent after a number, see `StampLog.since`; nothing if it cannot be told any more. */
-  readonly since: (session: Ids.SessionId, seq: number) => Effect.Effect<Option.Option<ReadonlyArray<StampLog.Stamp>>>
-  /** The place in a job that a number of the session stands for, see `StampLog.offsetAt`. */
-  readonly offsetAt: (session: Ids.SessionId, job: Ids.JobId, seq: number) => Effect.Effect<Option.Option<number>>
-  /** The last number under which the session was sent something of a job; 0 if it never was, or cannot be told any more. */
-  readonly lastSeq: (session: Ids.SessionId, job: Ids.JobId) => Effect.Effect<number>
-  readonly remove: (session: Ids.SessionId) => Effect.Effect<void>
-}>()("arcp/runtime/SessionStore") {}
+export class SessionStore extends Context.Service<
+  SessionStore,
+  {
+    readonly create: (record: SessionRecord) => Effect.Effect<void>
+    readonly get: (session: Ids.SessionId) => Effect.Effect<Option.Option<SessionRecord>>
+    /** Begins the next epoch with the next token, if the token shown is good: one step, so that a token works once. */
+    readonly rotate: (session: Ids.SessionId, rotation: Rotation) => Effect.Effect<Option.Option<number>>
+    /** The client has used its new connection, so it has the new token: the one before is good no more. */
+    readonly confirm: (session: Ids.SessionId, epoch: number) => Effect.Effect<void>
+    /** Notes what the next numbers of the session stand for. Frames leave only after this. */
+    readonly stamp: (
+      session: Ids.SessionId,
+      epoch: number,
+      stamps: NonEmptyReadonlyArray<StampLog.Stamp>
+    ) => Effect.Effect<void, StaleEpoch>
+    /** What was sent after a number, see `StampLog.since`; nothing if it cannot be told any more. */
+    readonly since: (session: Ids.SessionId, seq: number) => Effect.Effect<Option.Option<ReadonlyArray<StampLog.Stamp>>>
+    /** The place in a job that a number of the session stands for, see `StampLog.offsetAt`. */
+    readonly offsetAt: (session: Ids.SessionId, job: Ids.JobId, seq: number) => Effect.Effect<Option.Option<number>>
+    /** The last number under which the session was sent something of a job; 0 if it never was, or cannot be told any more. */
+    readonly lastSeq: (session: Ids.SessionId, job: Ids.JobId) => Effect.Effect<number>
+    readonly remove: (session: Ids.SessionId) => Effect.Effect<void>
+  }
+>()("arcp/runtime/SessionStore") {}
 
 interface Row {
   readonly record: SessionRecord
@@ -94,7 +97,7 @@ interface Row {
  */
 export const layerMemory: Layer.Layer<SessionStore> = Layer.effect(
   SessionStore,
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const config = yield* RuntimeConfig.RuntimeConfig
     const rows = new Map<Ids.SessionId, Row>()
 
@@ -111,8 +114,7 @@ export const layerMemory: Layer.Layer<SessionStore> = Layer.effect(
         Effect.sync(() => {
           rows.set(record.id, { record, log: StampLog.make(), lastSeqs: new Map(), epoch: 0, tokens: [] })
         }),
-      get: (session) =>
-        Effect.sync(() => Option.map(Option.fromUndefinedOr(rows.get(session)), (row) => row.record)),
+      get: (session) => Effect.sync(() => Option.map(Option.fromUndefinedOr(rows.get(session)), (row) => row.record)),
       rotate: (session, { lenient, next, presented }) =>
         Effect.sync(() => {
           const row = rows.get(session)

@@ -42,23 +42,26 @@ export interface Opened {
  * @category services
  * @since 0.1.0
  */
-export class Sessions extends Context.Service<Sessions, {
-  /** Begins a session; refused while the principal has as many connected as it may. */
-  readonly open: (agreement: Session.Agreement) => Effect.Effect<Opened, ArcpError.InternalError>
-  /** Continues a session (§6.3). Whatever the reason is that it cannot, the answer is the same. */
-  readonly resume: (
-    principal: Authenticator.Principal,
-    request: SessionMessage.ResumeRequest
-  ) => Effect.Effect<Opened, ArcpError.ResumeWindowExpired>
-  /** Converses over a connection until that ends. The session then waits for the next. */
-  readonly converse: (opened: Opened, connection: Connection.Connection<Message.FromClient>) => Effect.Effect<void>
-  /** Forgets a session. Its jobs go on. */
-  readonly close: (session: Ids.SessionId) => Effect.Effect<void>
-  /** Ends every conversation with a word to the client. */
-  readonly shutdown: Effect.Effect<void>
-  /** How many there are. */
-  readonly size: Effect.Effect<number>
-}>()("arcp/runtime/Sessions") {}
+export class Sessions extends Context.Service<
+  Sessions,
+  {
+    /** Begins a session; refused while the principal has as many connected as it may. */
+    readonly open: (agreement: Session.Agreement) => Effect.Effect<Opened, ArcpError.InternalError>
+    /** Continues a session (§6.3). Whatever the reason is that it cannot, the answer is the same. */
+    readonly resume: (
+      principal: Authenticator.Principal,
+      request: SessionMessage.ResumeRequest
+    ) => Effect.Effect<Opened, ArcpError.ResumeWindowExpired>
+    /** Converses over a connection until that ends. The session then waits for the next. */
+    readonly converse: (opened: Opened, connection: Connection.Connection<Message.FromClient>) => Effect.Effect<void>
+    /** Forgets a session. Its jobs go on. */
+    readonly close: (session: Ids.SessionId) => Effect.Effect<void>
+    /** Ends every conversation with a word to the client. */
+    readonly shutdown: Effect.Effect<void>
+    /** How many there are. */
+    readonly size: Effect.Effect<number>
+  }
+>()("arcp/runtime/Sessions") {}
 
 interface Live {
   readonly session: Session.Session
@@ -77,7 +80,7 @@ export const layer: Layer.Layer<
   Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore | SecureRandom.SecureRandom
 > = Layer.effect(
   Sessions,
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const config = yield* RuntimeConfig.RuntimeConfig
     const store = yield* SessionStore.SessionStore
     const random = yield* SecureRandom.SecureRandom
@@ -105,7 +108,8 @@ export const layer: Layer.Layer<
 
     /** 256 random bits. */
     const makeToken = Effect.map(random.randomBytes(32), (bytes) =>
-      Redacted.make(`rt_${Hex.encode(bytes)}`, { label: "resume token" }))
+      Redacted.make(`rt_${Hex.encode(bytes)}`, { label: "resume token" })
+    )
 
     const index = (id: Ids.SessionId, token: string | undefined) => {
       byToken.delete(tokenOf.get(id) ?? "")
@@ -132,7 +136,8 @@ export const layer: Layer.Layer<
     const makeRoom = (principal: string) =>
       Effect.suspend((): Effect.Effect<void, ArcpError.InternalError> => {
         if ((perPrincipal.get(principal) ?? 0) < config.maxSessionsPerPrincipal) return Effect.void
-        for (const [id, of] of detached) if (of === principal) return Effect.andThen(FiberMap.remove(expiries, id), close(id))
+        for (const [id, of] of detached)
+          if (of === principal) return Effect.andThen(FiberMap.remove(expiries, id), close(id))
         return Effect.fail(JobLimits.exceeded("sessions_per_principal", config.maxSessionsPerPrincipal, 1000))
       })
 
@@ -144,28 +149,30 @@ export const layer: Layer.Layer<
         return Effect.asVoid(FiberMap.run(expiries, id, Effect.andThen(Effect.sleep(config.resumeWindow), close(id))))
       })
 
-    const open: Sessions["Service"]["open"] = Effect.fn("Sessions.open")(function*(agreement) {
+    const open: Sessions["Service"]["open"] = Effect.fn("Sessions.open")(function* (agreement) {
       const { id, principal } = agreement
       yield* makeRoom(principal.id)
-      return yield* Effect.uninterruptible(Effect.gen(function*() {
-        count(principal.id, 1)
-        const resumeToken = yield* makeToken
-        const next = yield* digestOf(resumeToken)
-        const scope = yield* Scope.fork(owner)
-        const session = yield* Scope.provide(Session.make(agreement), scope).pipe(Effect.provideContext(services))
-        yield* store.create({ id, principal: principal.id, createdAt: yield* Clock.currentTimeMillis })
-        const epoch = Option.getOrThrow(yield* store.rotate(id, { presented: Option.none(), next, lenient: false }))
-        live.set(id, { session, scope, epoch })
-        index(id, Hex.encode(next))
-        // Until it converses it waits, so that it goes if that never comes to pass.
-        yield* detach(id, principal.id)
-        return { session, epoch, resumeToken, replay: Option.none(), expiresAt: principal.expiresAt }
-      }))
+      return yield* Effect.uninterruptible(
+        Effect.gen(function* () {
+          count(principal.id, 1)
+          const resumeToken = yield* makeToken
+          const next = yield* digestOf(resumeToken)
+          const scope = yield* Scope.fork(owner)
+          const session = yield* Scope.provide(Session.make(agreement), scope).pipe(Effect.provideContext(services))
+          yield* store.create({ id, principal: principal.id, createdAt: yield* Clock.currentTimeMillis })
+          const epoch = Option.getOrThrow(yield* store.rotate(id, { presented: Option.none(), next, lenient: false }))
+          live.set(id, { session, scope, epoch })
+          index(id, Hex.encode(next))
+          // Until it converses it waits, so that it goes if that never comes to pass.
+          yield* detach(id, principal.id)
+          return { session, epoch, resumeToken, replay: Option.none(), expiresAt: principal.expiresAt }
+        })
+      )
     })
 
     const expired = new ArcpError.ResumeWindowExpired({ message: "The session cannot be resumed" })
 
-    const resume: Sessions["Service"]["resume"] = Effect.fn("Sessions.resume")(function*(principal, request) {
+    const resume: Sessions["Service"]["resume"] = Effect.fn("Sessions.resume")(function* (principal, request) {
       const { last_event_seq, resume_token, session_id } = request
       const presented = yield* digestOf(resume_token)
       const id = session_id ?? byToken.get(Hex.encode(presented))
@@ -173,25 +180,27 @@ export const layer: Layer.Layer<
       // Nothing changes before all is checked: a wrong guess must not cost the owner its session.
       if (id === undefined || found === undefined || found.session.principal.id !== principal.id) return yield* expired
       if (!(yield* found.session.covers(last_event_seq))) return yield* expired
-      return yield* Effect.uninterruptible(Effect.gen(function*() {
-        const resumeToken = yield* makeToken
-        const next = yield* digestOf(resumeToken)
-        const lenient = found.session.profile === "effect"
-        const epoch = yield* store.rotate(id, { presented: Option.some(presented), next, lenient })
-        if (Option.isNone(epoch) || live.get(id) !== found) return yield* expired
-        found.epoch = epoch.value
-        // From here on the old connection can send nothing of the session: it must hear of it, also if the new one never begins.
-        yield* found.session.dismiss("superseded")
-        index(id, Hex.encode(next))
-        yield* detach(id, principal.id)
-        return {
-          session: found.session,
-          epoch: epoch.value,
-          resumeToken,
-          replay: Option.some(last_event_seq),
-          expiresAt: principal.expiresAt
-        }
-      }))
+      return yield* Effect.uninterruptible(
+        Effect.gen(function* () {
+          const resumeToken = yield* makeToken
+          const next = yield* digestOf(resumeToken)
+          const lenient = found.session.profile === "effect"
+          const epoch = yield* store.rotate(id, { presented: Option.some(presented), next, lenient })
+          if (Option.isNone(epoch) || live.get(id) !== found) return yield* expired
+          found.epoch = epoch.value
+          // From here on the old connection can send nothing of the session: it must hear of it, also if the new one never begins.
+          yield* found.session.dismiss("superseded")
+          index(id, Hex.encode(next))
+          yield* detach(id, principal.id)
+          return {
+            session: found.session,
+            epoch: epoch.value,
+            resumeToken,
+            replay: Option.some(last_event_seq),
+            expiresAt: principal.expiresAt
+          }
+        })
+      )
     })
 
     const converse: Sessions["Service"]["converse"] = ({ epoch, expiresAt, replay, session }, connection) =>
@@ -201,7 +210,10 @@ export const layer: Layer.Layer<
         if (found === undefined) return Effect.void
         if (found.epoch !== epoch) return session.supersede(connection)
         detached.delete(id)
-        return Effect.andThen(FiberMap.remove(expiries, id), session.converse(connection, { epoch, replay, expiresAt })).pipe(
+        return Effect.andThen(
+          FiberMap.remove(expiries, id),
+          session.converse(connection, { epoch, replay, expiresAt })
+        ).pipe(
           Effect.onExit((exit) => {
             if (found.epoch !== epoch || live.get(id) !== found) return Effect.void
             return Exit.isSuccess(exit) && exit.value === "over" ? close(id) : detach(id, principal.id)

@@ -104,7 +104,10 @@ export const make = <In>(frames: Frames, decode: Codec.Decode<In>): Connection<I
   peer: frames.peer,
   send: frames.send,
   close: frames.close,
-  pull: Effect.map(frames.pull, Array.map((text) => decode(text)))
+  pull: Effect.map(
+    frames.pull,
+    Array.map((text) => decode(text))
+  )
 })
 
 /**

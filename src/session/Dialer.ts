@@ -14,13 +14,12 @@ import * as Connection from "./Connection.ts"
  * @category ports
  * @since 0.1.0
  */
-export class Dialer extends Context.Service<Dialer, {
-  readonly dial: Effect.Effect<
-    Connection.Connection<Message.FromRuntime>,
-    Connection.ConnectionError,
-    Scope.Scope
-  >
-}>()("arcp/session/Dialer") {}
+export class Dialer extends Context.Service<
+  Dialer,
+  {
+    readonly dial: Effect.Effect<Connection.Connection<Message.FromRuntime>, Connection.ConnectionError, Scope.Scope>
+  }
+>()("arcp/session/Dialer") {}
 
 /**
  * A dialer over anything that can open a line of text frames. This is all that a transport of your own has to supply on the client's
@@ -38,9 +37,10 @@ export const layer = <R = never>(
       Dialer.of({
         dial: Effect.map(open, (frames) => Connection.make(frames, Codec.decodeFromRuntime)).pipe(
           // The caller's context wins: the connection belongs to its scope, not to the layer's.
-          Effect.updateContext((input: Context.Context<Scope.Scope>) =>
-            Context.merge(context, input) as Context.Context<Scope.Scope | R>
+          Effect.updateContext(
+            (input: Context.Context<Scope.Scope>) => Context.merge(context, input) as Context.Context<Scope.Scope | R>
           )
         )
-      }))
+      })
+    )
   )

@@ -38,9 +38,12 @@ export const observe = <In>(connection: Connection.Connection<In>): Effect.Effec
       sentAt: () => sentAt,
       receivedAt: () => receivedAt,
       send: (frames) =>
-        Effect.tap(connection.send(frames), Effect.map(monotonic, (now) => {
-          sentAt = now
-        })),
+        Effect.tap(
+          connection.send(frames),
+          Effect.map(monotonic, (now) => {
+            sentAt = now
+          })
+        ),
       // While nobody listens the peer is not silent.
       pull: Effect.andThen(heard, Effect.tap(connection.pull, heard))
     }
@@ -73,11 +76,8 @@ export interface Options {
  * @category running
  * @since 0.1.0
  */
-export const untilLost = (
-  connection: Observed<unknown>,
-  { interval, ping, role }: Options
-): Effect.Effect<void> =>
-  Effect.gen(function*() {
+export const untilLost = (connection: Observed<unknown>, { interval, ping, role }: Options): Effect.Effect<void> =>
+  Effect.gen(function* () {
     const period = Duration.toMillis(interval)
     const patience = role === "client" ? period * 0.8 : period
     let pingedAt = Number.NEGATIVE_INFINITY
@@ -86,7 +86,8 @@ export const untilLost = (
       const lostAt = connection.receivedAt() + 2 * period
       if (now >= lostAt) return
       const unsaid = connection.sentAt() + patience
-      const unheard = role === "runtime" ? Math.max(connection.receivedAt(), pingedAt) + period : Number.POSITIVE_INFINITY
+      const unheard =
+        role === "runtime" ? Math.max(connection.receivedAt(), pingedAt) + period : Number.POSITIVE_INFINITY
       if (now >= Math.min(unsaid, unheard)) {
         pingedAt = now
         // The write may have to wait, but not beyond the time at which the line is lost.

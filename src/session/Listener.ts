@@ -24,9 +24,12 @@ export type Handler = (connection: Connection.Connection<Message.FromClient>) =>
  * @category ports
  * @since 0.1.0
  */
-export class Listener extends Context.Service<Listener, {
-  readonly listen: (handler: Handler) => Effect.Effect<void, Connection.ConnectionError, Scope.Scope>
-}>()("arcp/session/Listener") {}
+export class Listener extends Context.Service<
+  Listener,
+  {
+    readonly listen: (handler: Handler) => Effect.Effect<void, Connection.ConnectionError, Scope.Scope>
+  }
+>()("arcp/session/Listener") {}
 
 /**
  * A listener over anything that accepts lines of text frames. This is all that a transport of your own has to supply on the runtime's
@@ -47,9 +50,10 @@ export const layer = <R = never>(
         listen: (handler) =>
           listen((frames) => handler(Connection.make(frames, Codec.decodeFromClient))).pipe(
             // The caller's context wins: the listening belongs to its scope, not to the layer's.
-            Effect.updateContext((input: Context.Context<Scope.Scope>) =>
-              Context.merge(context, input) as Context.Context<Scope.Scope | R>
+            Effect.updateContext(
+              (input: Context.Context<Scope.Scope>) => Context.merge(context, input) as Context.Context<Scope.Scope | R>
             )
           )
-      }))
+      })
+    )
   )

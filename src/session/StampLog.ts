@@ -81,7 +81,9 @@ export const append = (log: StampLog, stamp: Stamp, limit: number): void => {
   log.last += width(stamp)
   const previous = log.stamps.at(-1)
   if (
-    stamp._tag === "Range" && previous?._tag === "Range" && previous.job === stamp.job &&
+    stamp._tag === "Range" &&
+    previous?._tag === "Range" &&
+    previous.job === stamp.job &&
     previous.firstOffset + previous.count === stamp.firstOffset
   ) {
     log.stamps[log.stamps.length - 1] = { ...previous, count: previous.count + stamp.count }

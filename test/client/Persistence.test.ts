@@ -96,7 +96,11 @@ describe("a client that keeps its session", () => {
       const kept: Array<string> = []
       const store = KeyValueStore.makeStringOnly({
         get: () => Effect.succeed(JSON.stringify({ session_id: "sess_1", resume_token: "old", last_event_seq: 5 })),
-        set: (_, value) => Effect.andThen(saved.await, Effect.sync(() => kept.push(value))),
+        set: (_, value) =>
+          Effect.andThen(
+            saved.await,
+            Effect.sync(() => kept.push(value))
+          ),
         remove: () => Effect.void,
         clear: Effect.void,
         size: Effect.succeed(1),

@@ -18,18 +18,11 @@ export interface Requirement {
 }
 
 const deferred = {
-  resume: "sessions end with their connection so far; resume, replay and gap recovery come with the session work",
-  heartbeat: "pings are answered, but no side watches for silence yet; the timers come with the session work",
-  flow: "an ack is accepted and ignored; buffers that it frees, back-pressure and auto-ack come with flow control",
-  listing: "session.list_jobs is refused as not negotiated; listing comes with the job inventory",
-  subscription: "job.subscribe is refused as not negotiated; observers come with cross-session subscription",
   delegation: "agents cannot delegate yet; child jobs and lease subsets come with delegation",
   budget: "cost.budget is not advertised; counters and their enforcement come with the budget ledger",
   credentials: "provisioned_credentials is not advertised; issue, rotation and revocation come with the provisioner",
   expiry: "expires_at is validated but nothing ends a job at that instant yet; that comes with the expiry timer",
-  leased: "only fs.* and tool.call are mediated so far; models and outbound HTTP come with the leased services",
-  assembly: "chunks are emitted and delivered as events; the client's assembler comes with streamed results",
-  admission: "sessions are not counted per principal yet; admission limits come with the session work"
+  leased: "only fs.* and tool.call are mediated so far; models and outbound HTTP come with the leased services"
 } as const
 
 // A table, one row per requirement.

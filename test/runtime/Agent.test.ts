@@ -18,12 +18,14 @@ const hostFiles = Layer.succeed(
 
 describe("Agent", () => {
   it.effect("while its layer is built it sees refusing services, whatever the host has", () => {
-    const layer = Layer.unwrap(Effect.gen(function*() {
-      const files = yield* FileSystem.FileSystem
-      const read = yield* Effect.exit(files.readFileString("/etc/hostname"))
-      return Say.toLayer(() => Effect.succeed(Exit.isSuccess(read) ? read.value : "refused"))
-    }))
-    return Effect.gen(function*() {
+    const layer = Layer.unwrap(
+      Effect.gen(function* () {
+        const files = yield* FileSystem.FileSystem
+        const read = yield* Effect.exit(files.readFileString("/etc/hostname"))
+        return Say.toLayer(() => Effect.succeed(Exit.isSuccess(read) ? read.value : "refused"))
+      })
+    )
+    return Effect.gen(function* () {
       const peer = yield* TestPeer.connect
       yield* peer.hello()
       yield* peer.send({ type: "job.submit", payload: { agent: "say", input: 1 } })
@@ -33,7 +35,7 @@ describe("Agent", () => {
   })
 
   it.effect("is gone with its layer, and can come again", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const registry = yield* AgentRegistry.AgentRegistry
       for (let round = 0; round < 2; round++) {
         const scope = yield* Scope.make()
@@ -43,29 +45,37 @@ describe("Agent", () => {
         assert.lengthOf(yield* registry.inventory, 0)
         assert.strictEqual((yield* Effect.flip(registry.resolve("say")))._tag, "AgentNotAvailable")
       }
-    }).pipe(Effect.provide(AgentRegistry.layer)))
+    }).pipe(Effect.provide(AgentRegistry.layer))
+  )
 
   it.effect("registering one reference twice is a mistake in the program", () =>
-    Effect.gen(function*() {
-      const twice = Layer.mergeAll(Say.toLayer(Effect.succeed), Say.toLayer(() => Effect.succeed(2)))
+    Effect.gen(function* () {
+      const twice = Layer.mergeAll(
+        Say.toLayer(Effect.succeed),
+        Say.toLayer(() => Effect.succeed(2))
+      )
       const exit = yield* Effect.exit(Effect.scoped(Layer.build(twice)))
       assert.isTrue(Exit.hasDies(exit))
-    }).pipe(Effect.provide(AgentRegistry.layer)))
+    }).pipe(Effect.provide(AgentRegistry.layer))
+  )
 
   it.effect("an answer of nothing is null", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const peer = yield* TestPeer.connect
       yield* peer.hello()
       yield* peer.send({ type: "job.submit", payload: { agent: "nothing", input: null } })
       assert.isNull((yield* peer.until("job.result")).at(-1)!.payload["result"])
     }).pipe(
-      Effect.provide(ArcpTest.layerRuntime({
-        agents: Agent.make({ name: "nothing", input: Schema.Json, output: Schema.Void }).toLayer(() => Effect.void)
-      }))
-    ))
+      Effect.provide(
+        ArcpTest.layerRuntime({
+          agents: Agent.make({ name: "nothing", input: Schema.Json, output: Schema.Void }).toLayer(() => Effect.void)
+        })
+      )
+    )
+  )
 
   it.effect("a tool that dies leaves a result all the same, without the defect's words", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const peer = yield* TestPeer.connect
       yield* peer.hello()
       yield* peer.send({
@@ -77,13 +87,18 @@ describe("Agent", () => {
       assert.deepInclude((result.payload["body"] as { error: object }).error, { code: "INTERNAL_ERROR" })
       assert.notInclude(JSON.stringify(frames), "private words")
     }).pipe(
-      Effect.provide(ArcpTest.layerRuntime({
-        agents: Say.toLayer(Effect.fnUntraced(function*() {
-          const job = yield* JobContext.JobContext
-          return yield* job.tool("boom", {}, Effect.die(new Error("private words")))
-        }))
-      }))
-    ))
+      Effect.provide(
+        ArcpTest.layerRuntime({
+          agents: Say.toLayer(
+            Effect.fnUntraced(function* () {
+              const job = yield* JobContext.JobContext
+              return yield* job.tool("boom", {}, Effect.die(new Error("private words")))
+            })
+          )
+        })
+      )
+    )
+  )
 
   it.effect("the acceptance tells the constraints that were granted, not those that were asked for", () => {
     const shortened = Layer.succeed(
@@ -95,7 +110,7 @@ describe("Agent", () => {
           )
       })
     )
-    return Effect.gen(function*() {
+    return Effect.gen(function* () {
       const peer = yield* TestPeer.connect
       yield* peer.hello()
       const lease_constraints = { expires_at: "1970-01-02T00:00:00.000Z" }
@@ -106,20 +121,23 @@ describe("Agent", () => {
   })
 
   it.effect("an input that is nested without end is the fault of who sends it, with a key and without", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const peer = yield* TestPeer.connect
       yield* peer.hello()
       const nested = `${"[".repeat(20_000)}${"]".repeat(20_000)}`
       for (const key of ["", `,"idempotency_key":"k"`]) {
-        yield* peer.send(`{"arcp":"1.1","id":"m${key.length}","type":"job.submit","payload":{"agent":"say","input":${nested}${key}}}`)
+        yield* peer.send(
+          `{"arcp":"1.1","id":"m${key.length}","type":"job.submit","payload":{"agent":"say","input":${nested}${key}}}`
+        )
         assert.strictEqual((yield* peer.expect("session.error")).payload["code"], "INVALID_REQUEST")
       }
       yield* peer.send({ type: "session.ping", payload: { nonce: "n" } })
       yield* peer.expect("session.pong")
-    }).pipe(Effect.provide(ArcpTest.layerRuntime({ agents: Say.toLayer(Effect.succeed) }))))
+    }).pipe(Effect.provide(ArcpTest.layerRuntime({ agents: Say.toLayer(Effect.succeed) })))
+  )
 
   it.effect("a cancellation that was noted reaches the agent, also when the line goes at that moment", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const peer = yield* TestPeer.connect
       yield* peer.hello()
       yield* peer.send({ type: "job.submit", payload: { agent: "waits", input: null } })
@@ -133,8 +151,11 @@ describe("Agent", () => {
       yield* other.send({ type: "job.subscribe", payload: { job_id: job_id!, history: true } })
       assert.strictEqual((yield* other.expect("job.subscribed")).payload["current_status"], "cancelled")
     }).pipe(
-      Effect.provide(ArcpTest.layerRuntime({
-        agents: Agent.make({ name: "waits", input: Schema.Json, output: Schema.Never }).toLayer(() => Effect.never)
-      }))
-    ))
+      Effect.provide(
+        ArcpTest.layerRuntime({
+          agents: Agent.make({ name: "waits", input: Schema.Json, output: Schema.Never }).toLayer(() => Effect.never)
+        })
+      )
+    )
+  )
 })

@@ -8,7 +8,10 @@ import * as TestPeer from "../../src/testing/TestPeer.ts"
 const Slow = Agent.make({ name: "slow", input: Schema.Int, output: Schema.Int })
 
 const runtime = ArcpTest.layerRuntime({
-  agents: Slow.toLayer((seconds) => Effect.as(Effect.sleep(`${seconds} seconds`), seconds), { concurrency: 1, queue: 1 })
+  agents: Slow.toLayer((seconds) => Effect.as(Effect.sleep(`${seconds} seconds`), seconds), {
+    concurrency: 1,
+    queue: 1
+  })
 })
 
 const submit = (input: number) => ({ type: "job.submit", payload: { agent: "slow", input } })
@@ -19,7 +22,7 @@ const words = (frames: ReadonlyArray<TestPeer.Frame>) =>
 
 describe("AgentPlaces", () => {
   it.effect("runs as many as there are places, lets as many wait as the queue holds, and refuses the next", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const peer = yield* TestPeer.connect
       yield* peer.hello()
       for (const seconds of [1, 2, 3]) yield* peer.send(submit(seconds))
@@ -34,10 +37,11 @@ describe("AgentPlaces", () => {
       yield* peer.send(submit(0))
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(words(yield* peer.drain), ["job.accepted", "running", "job.result"])
-    }).pipe(Effect.provide(runtime)))
+    }).pipe(Effect.provide(runtime))
+  )
 
   it.effect("a job that waits can be cancelled, and gives its place in the queue back", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const peer = yield* TestPeer.connect
       yield* peer.hello()
       yield* peer.send(submit(10))
@@ -47,5 +51,6 @@ describe("AgentPlaces", () => {
       assert.deepStrictEqual(words(yield* peer.drain), ["job.cancelled", "CANCELLED"])
       yield* peer.send(submit(10))
       assert.deepStrictEqual(words(yield* peer.drain), ["job.accepted"])
-    }).pipe(Effect.provide(runtime)))
+    }).pipe(Effect.provide(runtime))
+  )
 })

@@ -30,27 +30,32 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
 
   describe(name, () => {
     it.effect("keeps order, and numbers each entry of the job from 1", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.append(job, 1, [event(0), event(1)])
         yield* journal.append(job, 1, [event(2)])
         const page = yield* journal.read(job, -1, all)
         assert.deepStrictEqual(numbers(page), [0, 1, 2])
-        assert.deepStrictEqual(page.entries.map((entry) => JSON.parse(`{${entry.tail.slice(1)}`).job_seq), [1, 2, 3])
+        assert.deepStrictEqual(
+          page.entries.map((entry) => JSON.parse(`{${entry.tail.slice(1)}`).job_seq),
+          [1, 2, 3]
+        )
         assert.deepStrictEqual([page.firstOffset, page.ended], [0, false])
-      }).pipe(using()))
+      }).pipe(using())
+    )
 
     it.effect("reads after an offset, in pages of about the size asked for, never none if there is one", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.append(job, 1, [event(0), event(1), event(2)])
         assert.deepStrictEqual(numbers(yield* journal.read(job, 0, all)), [1, 2])
         assert.deepStrictEqual(numbers(yield* journal.read(job, -1, 1)), [0])
         assert.deepStrictEqual(numbers(yield* journal.read(job, 2, all)), [])
-      }).pipe(using()))
+      }).pipe(using())
+    )
 
     it.effect("takes one terminal, as the last entry, and says who wrote it", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.append(job, 1, [event(0)])
         assert.isTrue(yield* journal.end(job, 1, terminal))
@@ -61,21 +66,27 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         assert.deepStrictEqual([numbers(page), page.ended], [[0, "end"], true])
         assert.isTrue((yield* journal.read(job, 1, all)).ended)
         assert.isFalse((yield* journal.read(job, -1, 1)).ended)
-      }).pipe(using()))
+      }).pipe(using())
+    )
 
     it.effect("refuses a writer of another epoch, and an unknown job", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         assert.strictEqual((yield* Effect.flip(journal.append(job, 2, [event(0)]))).reason, "stale")
         assert.isFalse(yield* journal.end(job, 2, terminal))
         assert.strictEqual((yield* Effect.flip(journal.append("job_2" as Ids.JobId, 1, [event(0)]))).reason, "unknown")
-      }).pipe(using()))
+      }).pipe(using())
+    )
 
     it.effect("follows history and live as one, each entry once, to the end", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.append(job, 1, [event(0), event(1)])
-        const reader = yield* JobJournal.follow(job, -1, 1).pipe(Stream.map(numbers), Stream.runCollect, Effect.forkChild)
+        const reader = yield* JobJournal.follow(job, -1, 1).pipe(
+          Stream.map(numbers),
+          Stream.runCollect,
+          Effect.forkChild
+        )
         for (let n = 2; n < 50; n++) {
           yield* journal.append(job, 1, [event(n)])
           if (n % 7 === 0) yield* Effect.yieldNow
@@ -83,10 +94,11 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         yield* journal.end(job, 1, terminal)
         const seen = (yield* Fiber.join(reader)).flat()
         assert.deepStrictEqual(seen, [...Array.from({ length: 50 }, (_, n) => n), "end"])
-      }).pipe(using()))
+      }).pipe(using())
+    )
 
     it.effect("without a pacer an append never waits, and the oldest entries make room", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         for (let n = 0; n < 1000; n++) yield* journal.append(job, 1, [event(n)])
         yield* journal.end(job, 1, terminal)
@@ -96,10 +108,11 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         assert.deepStrictEqual(numbers(page), expected)
         const held = page.entries.reduce((sum, entry) => sum + entry.tail.length, 0)
         assert.isAtMost(held, 20_000)
-      }).pipe(using({ maxJournalPerJob: 20_000 })))
+      }).pipe(using({ maxJournalPerJob: 20_000 }))
+    )
 
     it.effect("the bound over all jobs holds, and no terminal is lost to it", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* JobJournal.JobJournal
         const jobs = Array.from({ length: 10 }, (_, n) => `job_${n}` as Ids.JobId)
         for (const id of jobs) {
@@ -111,19 +124,25 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         const held = pages.flatMap((page) => page.entries).reduce((sum, entry) => sum + entry.tail.length, 0)
         assert.isAtMost(held, 30_000 + 10 * 200)
         assert.isTrue(pages.every((page) => numbers(page).at(-1) === "end"))
-      }).pipe(using({ maxJournal: 30_000 })))
+      }).pipe(using({ maxJournal: 30_000 }))
+    )
 
     it.effect("over all jobs, what a submitter has goes first, and what one waits for goes last", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* JobJournal.JobJournal
-        const [waitedFor, read, left, next] = ["job_a", "job_b", "job_c", "job_d"] as [Ids.JobId, Ids.JobId, Ids.JobId, Ids.JobId]
+        const [waitedFor, read, left, next] = ["job_a", "job_b", "job_c", "job_d"] as [
+          Ids.JobId,
+          Ids.JobId,
+          Ids.JobId,
+          Ids.JobId
+        ]
         for (const id of [waitedFor, left, read, next]) yield* journal.open({ id, traceId })
         yield* journal.advance(waitedFor, session, Option.some(-1))
         for (const id of [waitedFor, left, read]) for (let n = 0; n < 50; n++) yield* journal.append(id, 1, [event(n)])
         yield* journal.advance(read, session, Option.some(49))
         const kept = Effect.forEach([waitedFor, left, read], (id) => Effect.map(journal.read(id, -1, all), numbers))
 
-        const more = Effect.fnUntraced(function*(from: number, to: number) {
+        const more = Effect.fnUntraced(function* (from: number, to: number) {
           for (let n = from; n < to; n++) {
             yield* journal.append(next, 1, [event(n)])
             yield* journal.advance(next, session, Option.some(n))
@@ -136,17 +155,25 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         // Nothing is left that anybody has: then what nobody waits for.
         for (let n = 0; n < 130; n++) yield* journal.append(left, 1, [event(n)])
         assert.lengthOf((yield* kept)[0]!, 50)
-      }).pipe(using({ maxJournal: 30_000 })))
+      }).pipe(using({ maxJournal: 30_000 }))
+    )
 
     it.effect("last words and costs have room of their own, which has an end", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.advance(job, session, Option.some(-1))
-        const fill = yield* Effect.forkChild(Effect.forever(journal.append(job, 1, [event(0)])), { startImmediately: true })
+        const fill = yield* Effect.forkChild(Effect.forever(journal.append(job, 1, [event(0)])), {
+          startImmediately: true
+        })
         yield* TestClock.adjust("1 second")
         let written = 0
         const urgent = yield* Effect.forkChild(
-          Effect.forever(Effect.andThen(journal.append(job, 1, [event(1)], { urgent: true }), Effect.sync(() => written++))),
+          Effect.forever(
+            Effect.andThen(
+              journal.append(job, 1, [event(1)], { urgent: true }),
+              Effect.sync(() => written++)
+            )
+          ),
           { startImmediately: true }
         )
         yield* Effect.repeat(Effect.yieldNow, { times: 5000 })
@@ -154,14 +181,15 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         assert.isBelow(written, 2500)
         yield* Fiber.interrupt(urgent)
         yield* Fiber.interrupt(fill)
-      }).pipe(using({ pacingWindow: 2000 })))
+      }).pipe(using({ pacingWindow: 2000 }))
+    )
 
     it.effect("a job suspends at the window of its pacer and goes on as that advances", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.advance(job, session, Option.some(-1))
         let written = 0
-        const writer = yield* Effect.gen(function*() {
+        const writer = yield* Effect.gen(function* () {
           for (let n = 0; n < 200; n++) {
             yield* journal.append(job, 1, [event(n)])
             written++
@@ -178,15 +206,16 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         yield* journal.advance(job, session, Option.none())
         yield* Fiber.join(writer)
         assert.strictEqual(written, 200)
-      }).pipe(using({ pacingWindow: 2000 })))
+      }).pipe(using({ pacingWindow: 2000 }))
+    )
 
     it.effect("of two submitters the one that came first sets the pace, and the other when that has gone", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         const other = "sess_2" as Ids.SessionId
         yield* journal.advance(job, session, Option.some(-1))
         let written = 0
-        const writer = yield* Effect.gen(function*() {
+        const writer = yield* Effect.gen(function* () {
           for (let n = 0; n < 1000; n++) {
             yield* journal.append(job, 1, [event(0)])
             written++
@@ -204,13 +233,14 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         yield* TestClock.adjust("1 second")
         assert.isAtMost(Math.abs(written - first * 2), 2)
         yield* Fiber.interrupt(writer)
-      }).pipe(using({ pacingWindow: 2000 })))
+      }).pipe(using({ pacingWindow: 2000 }))
+    )
 
     it.effect("what is urgent goes a little beyond the window", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.advance(job, session, Option.some(-1))
-        const fill = Effect.fnUntraced(function*(urgent: boolean) {
+        const fill = Effect.fnUntraced(function* (urgent: boolean) {
           for (let n = 0; n < 1000; n++) yield* journal.append(job, 1, [event(0)], { urgent })
         })
         const full = yield* Effect.forkChild(fill(false), { startImmediately: true })
@@ -223,10 +253,11 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         yield* Fiber.interrupt(urgent)
         assert.isAbove(more, 3)
         assert.isBelow(more, 20)
-      }).pipe(using({ pacingWindow: 2000, pacingReserve: 1000 })))
+      }).pipe(using({ pacingWindow: 2000, pacingReserve: 1000 }))
+    )
 
     it.effect("outcomes, however long, do not push out what running jobs say", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.append(job, 1, [event(0)])
         for (let n = 0; n < 20; n++) {
@@ -236,10 +267,11 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         }
         yield* journal.append(job, 1, [event(1)])
         assert.deepStrictEqual(numbers(yield* journal.read(job, -1, all)), [0, 1])
-      }).pipe(using({ maxJournal: 30_000 })))
+      }).pipe(using({ maxJournal: 30_000 }))
+    )
 
     it.effect("a suspended append can be interrupted, and the end of the job ends it", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.advance(job, session, Option.some(-1))
         const fill = Effect.forever(journal.append(job, 1, [event(0)]))
@@ -251,30 +283,39 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         yield* journal.end(job, 1, terminal)
         const refused = yield* Effect.flip(Fiber.join(ended))
         assert.strictEqual(refused.reason, "ended")
-      }).pipe(using({ pacingWindow: 2000 })))
+      }).pipe(using({ pacingWindow: 2000 }))
+    )
 
     it.effect("wakes watchers until their scope closes", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         const scope = yield* Scope.make()
         let woken = 0
-        yield* Scope.provide(journal.watch(job, () => woken++), scope)
+        yield* Scope.provide(
+          journal.watch(job, () => woken++),
+          scope
+        )
         yield* journal.append(job, 1, [event(0)])
         assert.strictEqual(woken, 1)
         yield* Scope.close(scope, Exit.void)
         yield* journal.append(job, 1, [event(1)])
         assert.strictEqual(woken, 1)
-      }).pipe(using()))
+      }).pipe(using())
+    )
 
     it.effect("forgets a job altogether, and lets its followers go", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const journal = yield* opened
         yield* journal.append(job, 1, [event(0)])
-        const reader = yield* JobJournal.follow(job, -1).pipe(Stream.runDrain, Effect.forkChild({ startImmediately: true }))
+        const reader = yield* JobJournal.follow(job, -1).pipe(
+          Stream.runDrain,
+          Effect.forkChild({ startImmediately: true })
+        )
         yield* TestClock.adjust("1 second")
         yield* journal.remove(job)
         yield* Fiber.join(reader)
         assert.deepStrictEqual((yield* journal.read(job, -1, all)).entries, [])
-      }).pipe(using()))
+      }).pipe(using())
+    )
   })
 }

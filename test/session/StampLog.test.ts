@@ -24,9 +24,9 @@ const replayed = (stamps: ReadonlyArray<StampLog.Stamp>): ReadonlyArray<Sent> =>
     stamp._tag === "Own"
       ? [{ seq: stamp.firstSeq, what: stamp.tail }]
       : Array.from({ length: stamp.count }, (_, index) => ({
-        seq: stamp.firstSeq + index,
-        what: `${stamp.job}${stamp.firstOffset + index}`
-      }))
+          seq: stamp.firstSeq + index,
+          what: `${stamp.job}${stamp.firstOffset + index}`
+        }))
   )
 
 const build = (steps: ReadonlyArray<typeof Step.Type>, cap = limit) => {
@@ -43,33 +43,36 @@ const build = (steps: ReadonlyArray<typeof Step.Type>, cap = limit) => {
     offsets[name] += hidden
     const firstOffset = offsets[name]
     StampLog.append(log, { _tag: "Range", firstSeq, job: job(name), firstOffset, count }, cap)
-    for (let index = 0; index < count; index++) sent.push({ seq: firstSeq + index, what: `${name}${firstOffset + index}` })
+    for (let index = 0; index < count; index++)
+      sent.push({ seq: firstSeq + index, what: `${name}${firstOffset + index}` })
     offsets[name] += count
   }
   return { log, sent }
 }
 
 describe("StampLog", () => {
-  it.prop("since(n) is exactly what was sent after n, in order", { steps: Schema.Array(Step), from: Schema.Int }, ({
-    from,
-    steps
-  }) => {
-    const { log, sent } = build(steps)
-    const seq = Math.abs(from) % (sent.length + 1)
-    assert.deepStrictEqual(replayed(StampLog.since(log, seq)!), sent.slice(seq))
-  })
+  it.prop(
+    "since(n) is exactly what was sent after n, in order",
+    { steps: Schema.Array(Step), from: Schema.Int },
+    ({ from, steps }) => {
+      const { log, sent } = build(steps)
+      const seq = Math.abs(from) % (sent.length + 1)
+      assert.deepStrictEqual(replayed(StampLog.since(log, seq)!), sent.slice(seq))
+    }
+  )
 
-  it.prop("what was released is not told, what was not is unchanged", { steps: Schema.Array(Step), at: Schema.Int }, ({
-    at,
-    steps
-  }) => {
-    const { log, sent } = build(steps)
-    const floor = Math.abs(at) % (sent.length + 1)
-    StampLog.release(log, floor)
-    assert.strictEqual(log.floor, floor)
-    if (floor > 0) assert.isUndefined(StampLog.since(log, floor - 1))
-    assert.deepStrictEqual(replayed(StampLog.since(log, floor)!), sent.slice(floor))
-  })
+  it.prop(
+    "what was released is not told, what was not is unchanged",
+    { steps: Schema.Array(Step), at: Schema.Int },
+    ({ at, steps }) => {
+      const { log, sent } = build(steps)
+      const floor = Math.abs(at) % (sent.length + 1)
+      StampLog.release(log, floor)
+      assert.strictEqual(log.floor, floor)
+      if (floor > 0) assert.isUndefined(StampLog.since(log, floor - 1))
+      assert.deepStrictEqual(replayed(StampLog.since(log, floor)!), sent.slice(floor))
+    }
+  )
 
   it("merges ranges that continue each other, and only those", () => {
     const { log } = build([
@@ -84,7 +87,10 @@ describe("StampLog", () => {
   it("refuses a stamp that leaves a gap or repeats a number", () => {
     const { log } = build([{ job: "a", count: 2, hidden: 0 }])
     for (const firstSeq of [2, 4]) {
-      assert.throws(() => StampLog.append(log, { _tag: "Own", firstSeq, type: "job.error", tail: "" }, limit), RangeError)
+      assert.throws(
+        () => StampLog.append(log, { _tag: "Own", firstSeq, type: "job.error", tail: "" }, limit),
+        RangeError
+      )
     }
   })
 
@@ -95,7 +101,11 @@ describe("StampLog", () => {
   })
 
   it("stays within its limit and raises the floor", () => {
-    const steps = Array.from({ length: 500 }, (_, index) => ({ job: index % 2 === 0 ? "a" as const : "b" as const, count: 1, hidden: 0 }))
+    const steps = Array.from({ length: 500 }, (_, index) => ({
+      job: index % 2 === 0 ? ("a" as const) : ("b" as const),
+      count: 1,
+      hidden: 0
+    }))
     const { log, sent } = build(steps, 40)
     assert.isAtMost(log.stamps.length, 50)
     assert.isAbove(log.floor, 400)

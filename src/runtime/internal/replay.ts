@@ -21,7 +21,7 @@ interface Session {
 }
 
 /** Gives what was sent after a number to `send`, in pieces of about so many characters, in order. */
-export const replay = Effect.fnUntraced(function*<E>(
+export const replay = Effect.fnUntraced(function* <E>(
   session: Session,
   seq: number,
   characters: number,
@@ -60,7 +60,7 @@ export const replay = Effect.fnUntraced(function*<E>(
 })
 
 /** Whether all that was sent after a number can still be replayed. */
-export const covers = Effect.fnUntraced(function*(
+export const covers = Effect.fnUntraced(function* (
   session: Session,
   seq: number
 ): Effect.fn.Return<boolean, never, JobJournal.JobJournal | SessionStore.SessionStore> {
