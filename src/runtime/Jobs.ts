@@ -181,7 +181,7 @@ export const layer: Layer.Layer<
     })
 
     const submit: Jobs["Service"]["submit"] = Effect.fn("Jobs.submit")(function* (submission, taken) {
-      const { principal, request, session } = submission
+      const { principal, session } = submission
       yield* sweep
       const claim = claimOf(submission)
       const bound = Option.isSome(claim) ? yield* store.claimed(claim.value) : Option.none()
