@@ -154,9 +154,9 @@ export const make: (
 
     const seen = new Set<string>()
     let malformed = 0
-    for (let first = true; ; first = false) {
+    let confirmed = false
+    while (true) {
       const frames = yield* connection.pull
-      if (first) yield* store.confirm(session_id, epoch)
       for (const frame of frames) {
         if (Result.isFailure(frame)) {
           yield* dispatcher.bad(frame.failure)
@@ -165,6 +165,11 @@ export const make: (
         }
         malformed = 0
         const message = frame.success
+        // A hello that comes again, from a line that repeats frames, does not show that the welcome arrived.
+        if (!confirmed && message.type !== "session.hello" && message.type !== "session.resume") {
+          confirmed = true
+          yield* store.confirm(session_id, epoch)
+        }
         if (isRepeated(seen, message)) continue
         if (message.session_id !== undefined && message.session_id !== session_id) {
           yield* dispatcher.refuse(

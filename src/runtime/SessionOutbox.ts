@@ -114,6 +114,8 @@ export const make: (session: {
     const window = AckWindow.make(config)
     const sources = new Map<Ids.JobId, AckWindow.Source>()
     const marked = new Set<AckWindow.Source>()
+    /** Jobs whose outcome is on its way, or has been sent. */
+    const told: Array<AckWindow.Source> = []
     /** In the order in which they were queued. */
     const answers: Array<Batch.Answer> = []
     /** Called when the write that takes what is queued now is done. */
@@ -161,7 +163,8 @@ export const make: (session: {
         if (sources.get(source.job) === source) sources.delete(source.job)
         marked.delete(source)
         if (window.forgive(source)) markAll()
-        return Scope.close(source.scope, Exit.void)
+        const paceless = source.paces ? journal.advance(source.job, id, Option.none()) : Effect.void
+        return Effect.andThen(paceless, Scope.close(source.scope, Exit.void))
       })
 
     const removeAnswers = (count: number) => {
@@ -217,7 +220,11 @@ export const make: (session: {
             for (const page of batch.pages) {
               // A source that was sent back meanwhile stays where it was sent.
               if (page.source.cursor === page.cursor) page.source.cursor = page.lastOffset
-              if (declared && sources.get(page.source.job) === page.source) window.owe(page)
+              if (page.ended && page.source.cursor === page.lastOffset) {
+                // Told to the end: who asks for its past from now on follows it anew.
+                if (sources.get(page.source.job) === page.source) sources.delete(page.source.job)
+                told.push(page.source)
+              } else if (declared && sources.get(page.source.job) === page.source) window.owe(page)
             }
           })
         )
@@ -239,14 +246,15 @@ export const make: (session: {
       yield* commit(batch, epoch)
       yield* send(connection, batch.frames)
       for (const done of written) done()
-      for (const { ended, lastOffset, source } of batch.pages) {
+      for (const { lastOffset, source } of batch.pages) {
         if (!declared) source.taken = Math.max(source.taken, lastOffset)
         if (source.paces) yield* journal.advance(source.job, id, Option.some(source.taken))
-        // Unless its past was asked for while its end was on the way.
-        if (ended && source.cursor === lastOffset) yield* drop(source)
       }
+      yield* dropTold
       yield* warn
     })
+
+    const dropTold = Effect.suspend(() => Effect.forEach(told.splice(0), drop, { discard: true }))
 
     /** Tells a client that acknowledges, but does not declare its pace, that it lags: once, until it has caught up by half. */
     const warn = Effect.suspend(() => {
@@ -298,7 +306,7 @@ export const make: (session: {
 
     const detach = Effect.suspend(() => {
       attached = false
-      return pace
+      return Effect.andThen(dropTold, pace)
     })
 
     /** Drops a client that declared its pace and, with a full window, takes nothing more. */

@@ -320,7 +320,9 @@ export const make: (
         )
         // Not the caller's scope: when the caller goes and that is lost on the way, the other side's half stays.
         const scope = yield* Scope.fork(owner)
-        const far = yield* Effect.onError(restore(Scope.provide(network.dial, scope)), () => Scope.close(scope, Exit.void))
+        const far = yield* Effect.onError(restore(Scope.provide(network.dial, scope)), () =>
+          Scope.close(scope, Exit.void)
+        )
         const client: Half = { line: middle, lost: false }
         const runtime: Half = { line: far, lost: false }
         const ways = [carry(connection, "toRuntime", client, runtime), carry(connection, "toClient", runtime, client)]

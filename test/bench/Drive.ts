@@ -23,6 +23,18 @@ export const events = (count: number) =>
     return count / seconds
   })
 
+/** Runs a job for ever that emits `said` events in each hundredth of a second, and reads `read` of them in that time. */
+export const slowly = (said: number, read: number, onRead: () => void) =>
+  Effect.gen(function* () {
+    const client = yield* ArcpClient.ArcpClient
+    const job = yield* client.submit(Workload.Steady, { each: said, message: Workload.message })
+    let taken = 0
+    yield* Stream.runForEach(job.events, () => {
+      onRead()
+      return ++taken % read === 0 ? Effect.sleep("10 millis") : Effect.void
+    })
+  })
+
 /** One job after the other: milliseconds from each submit to its acceptance and to its result. */
 export const latencies = (count: number) =>
   Effect.gen(function* () {

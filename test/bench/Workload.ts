@@ -16,6 +16,14 @@ export const Flood = AgentContract.make({
   output: Schema.Int
 })
 
+/** Emits so many log events in each hundredth of a second, for ever. */
+export const Steady = AgentContract.make({
+  name: "steady",
+  version: "1.0.0",
+  input: Schema.Struct({ each: Schema.Int, message: Schema.String }),
+  output: Schema.Never
+})
+
 /** Answers with what it was given. */
 export const Echo = AgentContract.make({
   name: "echo",

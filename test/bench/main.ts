@@ -8,18 +8,29 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { parseArgs } from "node:util"
 import type * as Case from "./Case.ts"
+import { acknowledged } from "./cases/Acknowledged.ts"
 import { codecAlone } from "./cases/CodecAlone.ts"
 import { events } from "./cases/Events.ts"
 import { idleSessions } from "./cases/IdleSessions.ts"
 import { leaseChecks } from "./cases/LeaseChecks.ts"
 import { inMemory } from "./cases/InMemory.ts"
+import { slowReader } from "./cases/SlowReader.ts"
 import { submits } from "./cases/Submits.ts"
 import * as Machine from "./Machine.ts"
 import * as Peer from "./Peer.ts"
 import * as Profile from "./Profile.ts"
 import * as Report from "./Report.ts"
 
-const cases: ReadonlyArray<Case.Case> = [events, submits, idleSessions, codecAlone, inMemory, leaseChecks]
+const cases: ReadonlyArray<Case.Case> = [
+  events,
+  submits,
+  slowReader,
+  acknowledged,
+  idleSessions,
+  codecAlone,
+  inMemory,
+  leaseChecks
+]
 
 const { positionals, values: flags } = parseArgs({
   allowPositionals: true,

@@ -155,8 +155,8 @@ describe("a reader that is slow", () => {
       const reading = yield* Effect.forkChild(Stream.runForEach(one.events, () => Effect.never))
       yield* Fake.settled
       const big = { level: "info", message: "x".repeat(10_000) }
-      yield* runtime.say(...range(1, 30).map((seq) => Fake.event("job_1", seq, "log", big)))
-      yield* runtime.say(Fake.result("job_2", 31, "x"))
+      yield* runtime.say(...range(1, 400).map((seq) => Fake.event("job_1", seq, "log", big)))
+      yield* runtime.say(Fake.result("job_2", 401, "x"))
       const waiting = yield* Effect.forkChild(two.result)
       yield* Fake.settled
       assert.isUndefined(waiting.pollUnsafe())

@@ -5,12 +5,17 @@ import { ArcpClient } from "../../src/client/index.ts"
 import { JobEvent } from "../../src/protocol/index.ts"
 import { Agent } from "../../src/runtime/index.ts"
 import { ArcpTest } from "../../src/testing/index.ts"
-import { Numbers, NumbersLive, numberIn } from "./fixtures/Numbers.ts"
+import * as Counting from "./fixtures/Numbers.ts"
 
 const events = 10_000
 
 const Double = Agent.make({ name: "double", input: Schema.Int, output: Schema.Int })
 const DoubleLive = Double.toLayer((number) => Effect.succeed(number * 2))
+
+const agents = Layer.merge(
+  Counting.layer(() => Effect.void),
+  DoubleLive
+)
 
 describe("a job for each event of a job", () => {
   it.live(
@@ -18,11 +23,11 @@ describe("a job for each event of a job", () => {
     () =>
       Effect.gen(function* () {
         const client = yield* ArcpClient.ArcpClient
-        const job = yield* client.submit(Numbers, { count: events })
+        const job = yield* client.submit(Counting.Numbers, { count: events })
         const doubled: Array<number> = []
         yield* job.events.pipe(
           Stream.filter(JobEvent.is("log")),
-          Stream.mapEffect(({ body }) => client.run(Double, numberIn(body.message))),
+          Stream.mapEffect(({ body }) => client.run(Double, Counting.numberIn(body.message))),
           Stream.runForEach((number) => Effect.sync(() => doubled.push(number)))
         )
         assert.deepStrictEqual(
@@ -30,7 +35,7 @@ describe("a job for each event of a job", () => {
           Array.from({ length: events }, (_, index) => (index + 1) * 2)
         )
         assert.strictEqual(yield* job.result, (events * (events + 1)) / 2)
-      }).pipe(Effect.provide(ArcpTest.layer({ agents: Layer.merge(NumbersLive, DoubleLive) }))),
+      }).pipe(Effect.provide(ArcpTest.layer({ agents }))),
     40_000
   )
 })

@@ -10,12 +10,10 @@ export interface Process<Message extends { readonly _tag: string }> {
     tag: Tag,
     where?: (message: Extract<Message, { readonly _tag: Tag }>) => boolean
   ) => Effect.Effect<Extract<Message, { readonly _tag: Tag }>, Error>
-  /** Asks it for whatever it says when it is asked. */
-  readonly ask: Effect.Effect<void>
-  /** Ends it at once, in the middle of whatever it does, and waits until it is gone. */
-  readonly kill: Effect.Effect<void>
+  readonly send: (message: object) => Effect.Effect<void>
 }
 
+/** In the middle of whatever it does. */
 const kill = (child: ChildProcess) =>
   Effect.promise(async () => {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
@@ -56,7 +54,6 @@ export const start = Effect.fnUntraced(function* <Message extends { readonly _ta
           if (isOf(message, tag) && where(message)) return message
         }
       }),
-    ask: Effect.sync(() => child.send("")),
-    kill: kill(child)
+    send: (message) => Effect.sync(() => child.send(message))
   } satisfies Process<Message> as Process<Message>
 })

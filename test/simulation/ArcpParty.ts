@@ -15,7 +15,9 @@ import * as Tape from "./Tape.ts"
 
 /** The network's fault, and no answer. */
 const isLoss = (error: ArcpError.ArcpError) =>
-  error._tag === "HeartbeatLost" || error._tag === "ResumeWindowExpired" || error.message.startsWith("The runtime did not answer")
+  error._tag === "HeartbeatLost" ||
+  error._tag === "ResumeWindowExpired" ||
+  error.message.startsWith("The runtime did not answer")
 
 const statusOf = (error: ArcpError.ArcpError) =>
   error._tag === "Cancelled" ? "cancelled" : error._tag === "Timeout" ? "timed_out" : "error"
@@ -110,10 +112,15 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
           const handle = handles.get(job)
           return handle === undefined ? Effect.void : Effect.ignore(handle.cancel("enough"))
         }),
-      conflict: Effect.fnUntraced(function* (job) {
-        const refused = yield* Effect.flip(begin({ ...job, steps: [...job.steps, ...job.steps, { pause: 1, size: 1, kind: "log" }] }))
-        if (refused._tag !== "DuplicateKey" && !isLoss(refused)) complain(`a key of another job: ${refused._tag}`)
-      }, Effect.catch(() => Effect.sync(() => complain("a key of another job was taken")))),
+      conflict: Effect.fnUntraced(
+        function* (job) {
+          const refused = yield* Effect.flip(
+            begin({ ...job, steps: [...job.steps, ...job.steps, { pause: 1, size: 1, kind: "log" }] })
+          )
+          if (refused._tag !== "DuplicateKey" && !isLoss(refused)) complain(`a key of another job: ${refused._tag}`)
+        },
+        Effect.catch(() => Effect.sync(() => complain("a key of another job was taken")))
+      ),
       observe: () => Effect.void,
       list: Effect.void,
       away: Effect.fnUntraced(function* (millis) {

@@ -63,7 +63,9 @@ interface Followed {
 interface LineState {
   principal: string | undefined
   session: SessionState | undefined
-  resume: { readonly session: string; readonly token: string; readonly last: number; readonly good: boolean } | undefined
+  resume:
+    | { readonly session: string; readonly token: string; readonly last: number; readonly good: boolean }
+    | undefined
   /** The number that must come next. */
   next: number
   readonly asked: Map<string, Frame>
@@ -207,7 +209,8 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
     if (!resume.good || (!session.lenient && session.tokens[0] !== resume.token)) {
       fail(`session ${id} was resumed with a token that is dead`)
     }
-    if (resume.last > session.given.length) fail(`session ${id} was resumed after ${resume.last}, which was never given`)
+    if (resume.last > session.given.length)
+      fail(`session ${id} was resumed after ${resume.last}, which was never given`)
     if (session.tokens.includes(token)) fail(`the token of session ${id} was not changed`)
     session.tokens = session.lenient ? [token, resume.token] : [token]
     session.confirmedAt = undefined
@@ -260,7 +263,8 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
       if (start < 0 && place === 1 && followed.ended && followed.repeats > 0) followed.repeats--
       // The answer to a submit was lost with its line, and what it asked for was not.
       else if (start < 0 && place === 1 && session.unanswered > 0) session.unanswered--
-      else if (start < 0) fail(`${job} goes on at ${place} after ${followed.at ?? "nothing"}${followed.ended ? ", its end" : ""}`)
+      else if (start < 0)
+        fail(`${job} goes on at ${place} after ${followed.at ?? "nothing"}${followed.ended ? ", its end" : ""}`)
       else followed.starts.splice(start, 1)
       // What was sent of an earlier run through the job no longer counts.
       followed.unread.clear()
@@ -359,7 +363,8 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
         if (request.type !== "job.cancel" || job === undefined) return fail(`job.cancelled answers ${request.type}`)
         if (job.principal !== line.principal) fail(`${line.principal} cancelled a job of ${job.principal}`)
         if (!line.session!.submitted.has(id)) fail(`${id} was cancelled by a session that did not submit it`)
-        if (line.session!.jobs.get(id)?.ended === true && !job.cancelTaken) fail(`the end of ${id} came before the answer to its cancel`)
+        if (line.session!.jobs.get(id)?.ended === true && !job.cancelTaken)
+          fail(`the end of ${id} came before the answer to its cancel`)
         job.cancelTaken = true
         return
       }
@@ -397,11 +402,7 @@ const audit = (tape: Tape.Tape, fail: (violation: Violation) => void): ReadonlyM
 }
 
 /** What was said against what was heard. */
-const compare = (
-  tape: Tape.Tape,
-  jobs: ReadonlyMap<string, JobState>,
-  fail: (violation: Violation) => void
-): void => {
+const compare = (tape: Tape.Tape, jobs: ReadonlyMap<string, JobState>, fail: (violation: Violation) => void): void => {
   const plans = new Map<string, Scenario.JobPlan>()
   for (const { actions } of tape.scenario.parties) {
     for (const action of actions) if (action.does === "submit") plans.set(action.job.key, action.job)
@@ -432,7 +433,8 @@ const compare = (
     const expected = run.attempted.slice(0, labels.length)
     const skipped = run.attempted.indexOf(labels[0] ?? "")
     const heard = from === 0 ? expected : run.attempted.slice(skipped, skipped + labels.length)
-    if (labels.some((label, index) => label !== heard[index])) fail(`${who}: heard ${labels.join()} of ${run.attempted.join()}`)
+    if (labels.some((label, index) => label !== heard[index]))
+      fail(`${who}: heard ${labels.join()} of ${run.attempted.join()}`)
     const last = from === 0 ? labels.length : skipped + labels.length
     // What was about to be said when the job was stopped may or may not have been.
     if ((from === 0 || labels.length > 0) && last < run.said) fail(`${who}: heard ${last} of ${run.said}`)
@@ -455,7 +457,9 @@ const conclude = (
     case "success":
       if (run.outcome !== "result") fail(`${who}: success without a result`)
       // Who begins in the midst of a streamed result gets the rest of it.
-      else if (end.whole ? end.value !== `the result of ${plan?.key}` : !`the result of ${plan?.key}`.endsWith(text(end.value))) {
+      else if (
+        end.whole ? end.value !== `the result of ${plan?.key}` : !`the result of ${plan?.key}`.endsWith(text(end.value))
+      ) {
         fail(`${who}: got ${JSON.stringify(end.value)}`)
       }
       return

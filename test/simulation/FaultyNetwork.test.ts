@@ -170,8 +170,17 @@ it("a seed decides each place by itself, and comes near its rates", () => {
     text: ""
   }))
   const faults = places.map((place) => plan.frame(place))
-  assert.deepStrictEqual(places.toReversed().map((place) => plan.frame(place)).toReversed(), faults)
-  assert.notDeepEqual(places.map((place) => other.frame(place)), faults)
+  assert.deepStrictEqual(
+    places
+      .toReversed()
+      .map((place) => plan.frame(place))
+      .toReversed(),
+    faults
+  )
+  assert.notDeepEqual(
+    places.map((place) => other.frame(place)),
+    faults
+  )
   for (const kind of ["drop", "vanish", "delay", "duplicate", "split"] as const) {
     const share = faults.filter((fault) => fault?._tag.toLowerCase() === kind).length / places.length
     assert.closeTo(share, FaultyNetwork.rates[kind], 0.01)

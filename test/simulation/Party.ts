@@ -17,7 +17,9 @@ export interface Party {
   readonly away: (millis: number, politely: boolean) => Effect.Effect<void>
   readonly leave: Effect.Effect<void>
   /** What a thief could have got hold of. */
-  readonly secrets: () => { readonly session: string; readonly tokens: ReadonlyArray<string>; readonly last: number } | undefined
+  readonly secrets: () =>
+    | { readonly session: string; readonly tokens: ReadonlyArray<string>; readonly last: number }
+    | undefined
 }
 
 export interface Surroundings {

@@ -21,32 +21,36 @@ export interface Known {
 type Frame = { readonly [member: string]: unknown }
 
 /** Changes what the runtime sends on each line; `line` counts them from 0. */
-const sending = (change: (line: number) => (frame: Frame) => ReadonlyArray<Frame>): (() => Plant.Plant) => () => {
-  let lines = 0
-  return {
-    line: (real) => {
-      const each = change(lines++)
-      return {
-        ...real,
-        send: (texts) => {
-          const changed = texts.flatMap((text) => each(JSON.parse(text)).map((frame) => JSON.stringify(frame)))
-          return sendAll(real, changed)
+const sending =
+  (change: (line: number) => (frame: Frame) => ReadonlyArray<Frame>): (() => Plant.Plant) =>
+  () => {
+    let lines = 0
+    return {
+      line: (real) => {
+        const each = change(lines++)
+        return {
+          ...real,
+          send: (texts) => {
+            const changed = texts.flatMap((text) => each(JSON.parse(text)).map((frame) => JSON.stringify(frame)))
+            return sendAll(real, changed)
+          }
         }
       }
     }
   }
-}
 
 /** Changes what the runtime receives on each line. */
-const receiving = (change: (frame: Frame) => ReadonlyArray<Frame>): (() => Plant.Plant) => () => ({
-  line: (real) => {
-    const pull: Connection.Frames["pull"] = Effect.flatMap(real.pull, (texts) => {
-      const [first, ...rest] = texts.flatMap((text) => change(JSON.parse(text)).map((frame) => JSON.stringify(frame)))
-      return first === undefined ? pull : Effect.succeed([first, ...rest])
-    })
-    return { ...real, pull }
-  }
-})
+const receiving =
+  (change: (frame: Frame) => ReadonlyArray<Frame>): (() => Plant.Plant) =>
+  () => ({
+    line: (real) => {
+      const pull: Connection.Frames["pull"] = Effect.flatMap(real.pull, (texts) => {
+        const [first, ...rest] = texts.flatMap((text) => change(JSON.parse(text)).map((frame) => JSON.stringify(frame)))
+        return first === undefined ? pull : Effect.succeed([first, ...rest])
+      })
+      return { ...real, pull }
+    }
+  })
 
 const sendAll = (line: Connection.Frames, [first, ...rest]: ReadonlyArray<string>) =>
   first === undefined ? Effect.void : line.send([first, ...rest])
@@ -92,7 +96,9 @@ export const all: ReadonlyArray<Known> = [
   {
     bug: "the replay begins one event too late",
     shows: /in the place of/,
-    plant: replaying((real, seq) => Effect.flatMap(real(seq + 1), (later) => (Option.isSome(later) ? Effect.succeed(later) : real(seq))))
+    plant: replaying((real, seq) =>
+      Effect.flatMap(real(seq + 1), (later) => (Option.isSome(later) ? Effect.succeed(later) : real(seq)))
+    )
   },
   {
     bug: "the replay begins one event too early",
@@ -102,7 +108,12 @@ export const all: ReadonlyArray<Known> = [
   {
     bug: "the replay stops after its first page",
     shows: /in the place of/,
-    plant: replaying((real, seq) => Effect.map(real(seq), Option.map((stamps) => stamps.slice(0, 1))))
+    plant: replaying((real, seq) =>
+      Effect.map(
+        real(seq),
+        Option.map((stamps) => stamps.slice(0, 1))
+      )
+    )
   },
   {
     bug: "the numbers begin anew on each connection",
@@ -115,13 +126,16 @@ export const all: ReadonlyArray<Known> = [
   {
     bug: "what is replayed gets new envelope ids",
     shows: /number \d+ is/,
-    plant: sending((line) => (frame) => [isSequenced(frame) ? { ...frame, id: `${String(frame["id"])}_${line}` } : frame])
+    plant: sending((line) => (frame) => [
+      isSequenced(frame) ? { ...frame, id: `${String(frame["id"])}_${line}` } : frame
+    ])
   },
   {
     bug: "what is replayed is stamped with the time of the replay",
     shows: /number \d+ is/,
-    plant: sending((line) => (frame) =>
-      [isSequenced(frame) ? { ...frame, payload: { ...(frame["payload"] as Frame), line } } : frame])
+    plant: sending((line) => (frame) => [
+      isSequenced(frame) ? { ...frame, payload: { ...(frame["payload"] as Frame), line } } : frame
+    ])
   },
   {
     bug: "frames leave before their numbers are stored",
@@ -130,7 +144,9 @@ export const all: ReadonlyArray<Known> = [
       sessionStore: (real) => ({
         ...real,
         stamp: (session, epoch, stamps) =>
-          Effect.asVoid(Effect.forkDetach(Effect.ignore(Effect.delay(real.stamp(session, epoch, stamps), "300 millis"))))
+          Effect.asVoid(
+            Effect.forkDetach(Effect.ignore(Effect.delay(real.stamp(session, epoch, stamps), "300 millis")))
+          )
       })
     })
   },
@@ -167,7 +183,8 @@ export const all: ReadonlyArray<Known> = [
     bug: "the last event of a page is dropped",
     shows: /goes on at|the run does not end/,
     plant: reading((page) =>
-      page.entries.length > 2 && !page.ended ? { ...page, entries: page.entries.toSpliced(1, 1) } : page)
+      page.entries.length > 2 && !page.ended ? { ...page, entries: page.entries.toSpliced(1, 1) } : page
+    )
   },
   {
     bug: "numbers are taken before the queue, so that two events change places",
@@ -201,7 +218,8 @@ export const all: ReadonlyArray<Known> = [
     bug: "a job speaks after its end",
     shows: /after its end|, its end|ends at/,
     plant: reading((page) =>
-      page.ended && page.entries.length > 1 ? { ...page, entries: [...page.entries, page.entries[0]!] } : page)
+      page.ended && page.entries.length > 1 ? { ...page, entries: [...page.entries, page.entries[0]!] } : page
+    )
   },
   {
     bug: "the end of a job overtakes its last event",
@@ -209,7 +227,8 @@ export const all: ReadonlyArray<Known> = [
     plant: reading((page) =>
       page.ended && page.entries.length > 1
         ? { ...page, entries: [...page.entries.slice(0, -2), ...page.entries.slice(-2).toReversed()] }
-        : page)
+        : page
+    )
   },
   {
     bug: "who asks late for a job that has ended gets no end",
@@ -231,7 +250,9 @@ export const all: ReadonlyArray<Known> = [
     shows: /does not end/,
     plant: () => {
       let hints = 0
-      return { journal: (real) => ({ ...real, watch: (job, wake) => real.watch(job, () => ++hints % 3 === 0 && wake()) }) }
+      return {
+        journal: (real) => ({ ...real, watch: (job, wake) => real.watch(job, () => ++hints % 3 === 0 && wake()) })
+      }
     }
   },
   {
@@ -242,7 +263,8 @@ export const all: ReadonlyArray<Known> = [
         ...real,
         resume: (principal, request) =>
           Effect.tapError(real.resume(principal, request), () =>
-            request.session_id === undefined ? Effect.void : real.close(request.session_id))
+            request.session_id === undefined ? Effect.void : real.close(request.session_id)
+          )
       })
     })
   },
@@ -279,7 +301,9 @@ export const all: ReadonlyArray<Known> = [
               const presented = Option.getOrUndefined(rotation.presented)?.join()
               const current = tokens.at(-1)
               shown.set(session, [...tokens, rotation.next])
-              return Option.isSome(epoch) || current === undefined || !tokens.some((token) => token.join() === presented)
+              return Option.isSome(epoch) ||
+                current === undefined ||
+                !tokens.some((token) => token.join() === presented)
                 ? epoch
                 : yield* real.rotate(session, { ...rotation, presented: Option.some(current) })
             })
@@ -352,7 +376,9 @@ export const all: ReadonlyArray<Known> = [
         submit: (submission, taken) =>
           real.submit(submission, (record) =>
             Effect.flatMap(Clock.currentTimeMillis, (now) =>
-              taken({ ...record, accepted: { ...record.accepted, accepted_at: new Date(now).toISOString() } })))
+              taken({ ...record, accepted: { ...record.accepted, accepted_at: new Date(now).toISOString() } })
+            )
+          )
       })
     })
   },
@@ -377,7 +403,8 @@ export const all: ReadonlyArray<Known> = [
           submit: (submission, taken) =>
             real.submit(submission, (record) => {
               const { id, session } = record
-              if (!sessions.has(id)) sessions.set(id, { principal: submission.principal, session, job: id, reason: "any" })
+              if (!sessions.has(id))
+                sessions.set(id, { principal: submission.principal, session, job: id, reason: "any" })
               return taken(record)
             }),
           cancel: (request, taken) => real.cancel(sessions.get(request.job) ?? request, taken)
@@ -397,7 +424,9 @@ export const all: ReadonlyArray<Known> = [
       jobs: (real) => ({
         ...real,
         observe: (principal, job) =>
-          Effect.catch(real.observe({ ...principal, id: "alice" }, job), () => real.observe({ ...principal, id: "bob" }, job))
+          Effect.catch(real.observe({ ...principal, id: "alice" }, job), () =>
+            real.observe({ ...principal, id: "bob" }, job)
+          )
       })
     })
   },
@@ -407,7 +436,9 @@ export const all: ReadonlyArray<Known> = [
     plant: receiving((frame) => {
       const payload = frame["payload"] as Frame
       const from = payload["from_job_seq"]
-      return [typeof from === "number" && from > 0 ? { ...frame, payload: { ...payload, from_job_seq: from - 1 } } : frame]
+      return [
+        typeof from === "number" && from > 0 ? { ...frame, payload: { ...payload, from_job_seq: from - 1 } } : frame
+      ]
     })
   },
   {
@@ -432,7 +463,9 @@ export const all: ReadonlyArray<Known> = [
   {
     bug: "a listing leaves out the last job of a page",
     shows: /is not listed/,
-    plant: () => ({ jobs: (real) => ({ ...real, list: (query) => Effect.map(real.list(query), (jobs) => jobs.slice(0, 1)) }) })
+    plant: () => ({
+      jobs: (real) => ({ ...real, list: (query) => Effect.map(real.list(query), (jobs) => jobs.slice(0, 1)) })
+    })
   },
   {
     bug: "the time that a job may take is not watched",
@@ -508,7 +541,10 @@ export const all: ReadonlyArray<Known> = [
         line: (real) => {
           const line = latest ?? real
           latest = real
-          return { ...real, send: (frames) => (++count % 12 === 0 ? Effect.ignore(line.send(frames)) : real.send(frames)) }
+          return {
+            ...real,
+            send: (frames) => (++count % 12 === 0 ? Effect.ignore(line.send(frames)) : real.send(frames))
+          }
         }
       }
     }

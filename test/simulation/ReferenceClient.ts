@@ -106,7 +106,15 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
     const viewOf = (job: string): View => {
       const found = views.get(job)
       if (found !== undefined) return found
-      const view: View = { job, last: 0, queue: [], filled: Latch.makeUnsafe(false), ended: false, missed: false, again: undefined }
+      const view: View = {
+        job,
+        last: 0,
+        queue: [],
+        filled: Latch.makeUnsafe(false),
+        ended: false,
+        missed: false,
+        again: undefined
+      }
       views.set(job, view)
       return view
     }
@@ -314,7 +322,8 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
         }
         if (plan.pace > 0) yield* Effect.sleep(Seeded.between(chance, 0, plan.pace))
         const { frame } = item
-        if (isTerminal(frame)) delivery.ends.push({ status: String(frame.payload["final_status"]), value: valueOf(frame, delivery) })
+        if (isTerminal(frame))
+          delivery.ends.push({ status: String(frame.payload["final_status"]), value: valueOf(frame, delivery) })
         else if (frame.payload["kind"] === "result_chunk") chunksOf(delivery).push(frame.payload["body"])
         else {
           const label = Tape.labelOf(frame.payload)
@@ -404,8 +413,7 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
             // Some clients get no answer about a job whose end they were sent.
             yield* Effect.sleep("5 seconds")
           })
-          const frame = (id: string) =>
-            envelope(id, "job.cancel", { job_id: job, reason: "enough" }, { job_id: job })
+          const frame = (id: string) => envelope(id, "job.cancel", { job_id: job, reason: "enough" }, { job_id: job })
           yield* Effect.raceFirst(request(frame), ended)
         }),
       conflict: Effect.fnUntraced(function* (job) {
@@ -430,7 +438,9 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
           }
           cursor = page.payload["next_cursor"]
         } while (typeof cursor === "string")
-        const expected = tape.deliveries.filter((delivery) => delivery.party === plan.name && delivery.job !== undefined)
+        const expected = tape.deliveries.filter(
+          (delivery) => delivery.party === plan.name && delivery.job !== undefined
+        )
         for (const { job } of expected) {
           // Submitted while the pages came, perhaps.
           if (!listed.has(job!) && views.get(job!)?.ended === true) complain(`${job} is not listed`)
@@ -453,24 +463,30 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
   })
 
 /** Shows what is not its own, as {@link Scenario.Attempt} says; gives the answer. */
-export const tryToResume = Effect.fnUntraced(function* (
-  dial: Party.Surroundings["dial"],
-  principal: string,
-  resume: { readonly session_id: string; readonly resume_token: string; readonly last_event_seq: number }
-) {
-  const frames = yield* dial
-  const hello = {
-    arcp: "1.1",
-    id: "thief_1",
-    type: "session.hello",
-    payload: {
-      client: { name: "thief", version: "1.0.0" },
-      auth: { scheme: "bearer", token: Party.tokenOf(principal) },
-      capabilities: { encodings: ["json"], features: [] },
-      resume
+export const tryToResume = Effect.fnUntraced(
+  function* (
+    dial: Party.Surroundings["dial"],
+    principal: string,
+    resume: { readonly session_id: string; readonly resume_token: string; readonly last_event_seq: number }
+  ) {
+    const frames = yield* dial
+    const hello = {
+      arcp: "1.1",
+      id: "thief_1",
+      type: "session.hello",
+      payload: {
+        client: { name: "thief", version: "1.0.0" },
+        auth: { scheme: "bearer", token: Party.tokenOf(principal) },
+        capabilities: { encodings: ["json"], features: [] },
+        resume
+      }
     }
-  }
-  yield* frames.send([JSON.stringify(hello)])
-  const answer = yield* Effect.timeoutOption(frames.pull, "5 seconds")
-  return Option.map(answer, ([text]) => parse(text))
-}, Effect.scoped, Effect.exit, Effect.map(Exit.getSuccess), Effect.map(Option.flatten))
+    yield* frames.send([JSON.stringify(hello)])
+    const answer = yield* Effect.timeoutOption(frames.pull, "5 seconds")
+    return Option.map(answer, ([text]) => parse(text))
+  },
+  Effect.scoped,
+  Effect.exit,
+  Effect.map(Exit.getSuccess),
+  Effect.map(Option.flatten)
+)

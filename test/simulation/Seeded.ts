@@ -28,7 +28,12 @@ export const pick = <A>(next: Chance, from: ReadonlyArray<A>): A => from[Math.fl
 export interface SeededScheduler extends Scheduler.Scheduler {
   /** Calls back, once, when no fiber can go on without the clock. */
   readonly onRest: (callback: () => void) => void
+  /** Whether the fibers went on and on without the clock, and were stopped. */
+  readonly spins: () => boolean
 }
+
+/** Turns of fibers between two steps of the clock. No run that ends comes near. */
+const maxTurns = 300_000
 
 /**
  * Runs whichever fiber chance points at, and makes each give way after a number of operations that chance decides.
@@ -38,6 +43,8 @@ export const scheduler = (next: Chance): SeededScheduler => {
   let armed = false
   let rest: (() => void) | undefined
   let budget = 1
+  let turns = 0
+  let spins = false
 
   const arm = () => {
     if (armed) return
@@ -50,6 +57,7 @@ export const scheduler = (next: Chance): SeededScheduler => {
     if (tasks.length === 0) {
       const callback = rest
       rest = undefined
+      turns = 0
       callback?.()
       return
     }
@@ -59,6 +67,11 @@ export const scheduler = (next: Chance): SeededScheduler => {
       const last = tasks.pop()!
       if (index < tasks.length) tasks[index] = last
       task()
+      if (++turns > maxTurns) {
+        spins = true
+        turns = 0
+        tasks.length = 0
+      }
     }
     arm()
   }
@@ -77,6 +90,7 @@ export const scheduler = (next: Chance): SeededScheduler => {
       return true
     },
     makeDispatcher: () => dispatcher,
+    spins: () => spins,
     onRest: (callback) => {
       rest = callback
       arm()

@@ -103,9 +103,7 @@ const runtime = (tape: Tape.Tape, network: MemoryTransport.Network, plant: Plant
   const sessions = plant.sessions
   return ArcpServer.layer.pipe(
     Layer.provideMerge(actor(tape)),
-    Layer.provideMerge(
-      Plant.into(Sessions.Sessions, Sessions.layer, sessions && ((real) => sessions(real, grounds)))
-    ),
+    Layer.provideMerge(Plant.into(Sessions.Sessions, Sessions.layer, sessions && ((real) => sessions(real, grounds)))),
     Layer.provideMerge(
       Plant.into(Jobs.Jobs, Jobs.layer, (real) => {
         jobs = plant.jobs?.(real) ?? real
@@ -132,7 +130,11 @@ const logger = (tape: Tape.Tape) =>
   })
 
 /** Everything that the parties do, to the end of all of it. */
-const play = Effect.fnUntraced(function* (tape: Tape.Tape, dial: MemoryTransport.Network["dial"], client: Options["client"]) {
+const play = Effect.fnUntraced(function* (
+  tape: Tape.Tape,
+  dial: MemoryTransport.Network["dial"],
+  client: Options["client"]
+) {
   const { scenario } = tape
   const known = new Map<string, Deferred.Deferred<string>>()
   const jobOf = (key: string) => {
@@ -217,7 +219,10 @@ const world = Effect.fnUntraced(function* (tape: Tape.Tape, options: Options) {
   yield* play(tape, network.dial, options.client)
   // Every window has passed by then.
   yield* Effect.sleep("2 minutes")
-  tape.sessionsLeft = yield* Effect.provideContext(Sessions.Sessions.use((sessions) => sessions.size), services)
+  tape.sessionsLeft = yield* Effect.provideContext(
+    Sessions.Sessions.use((sessions) => sessions.size),
+    services
+  )
   tape.faults = (yield* network.happened).length
 }, Effect.scoped)
 
@@ -236,6 +241,10 @@ export const run = (seed: number, options: Options = {}): Promise<Tape.Tape> => 
     const fiber = yield* Effect.forkDetach(inWorld)
     while (true) {
       yield* rest
+      if (scheduler.spins()) {
+        tape.stuck = "fibers go on and on while no time passes"
+        return
+      }
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) {
         if (Exit.isFailure(exit)) tape.stuck = Cause.pretty(exit.cause)

@@ -79,9 +79,11 @@ const trim = (self: EventBuffer) => {
   let behind = Infinity
   for (const reader of self.readers) behind = Math.min(behind, reader.position)
   let count = 0
+  // An eighth at a time, so that a full buffer does not shift its entries at each event.
+  const [maxEvents, maxBytes] = [self.maxEvents * 0.875, self.maxBytes * 0.875]
   while (
     self.first + count < behind &&
-    (self.entries.length - count > self.maxEvents || self.bytes > self.maxBytes) &&
+    (self.entries.length - count > maxEvents || self.bytes > maxBytes) &&
     count < self.entries.length
   ) {
     self.bytes -= self.entries[count++]!.weight
@@ -185,7 +187,8 @@ const pull = (
     if (self.end === "done") return Cause.done()
     if (self.end !== "running") return Effect.fail(self.end)
     self.changed.closeUnsafe()
-    return Effect.andThen(self.changed.await, pull(self, reader))
+    // Whoever opens the latch runs on first: what else has come in is in the same page.
+    return self.changed.await.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(pull(self, reader)))
   })
 
 /** Reads all events from the oldest that is kept; whatever comes from now on waits for this reader. */

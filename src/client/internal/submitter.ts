@@ -1,7 +1,7 @@
 /**
  * What a client does with jobs of its own: submit, follow, cancel (§7.1, §7.4).
  */
-import { type Context, DateTime, Deferred, Effect, type Option, Tracer } from "effect"
+import { type Context, DateTime, Deferred, Effect, Option, Tracer } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Ids from "../../protocol/Ids.ts"
@@ -58,10 +58,10 @@ export const make = ({ context, conversation, within }: Surroundings) => {
   /** Distinct among the submits under way, since peers match acceptances by it (§11). */
   const traceIdOf = (session: ClientSession, given: string | undefined, span: Option.Option<Tracer.AnySpan>) => {
     if (given !== undefined) return Effect.fromResult(Submission.traceId(given))
-    const traced = Submission.traceId(span._tag === "Some" ? span.value.traceId : "")
-    return traced._tag === "Success" && !session.traceIds.has(traced.success)
-      ? Effect.succeed(traced.success)
-      : Effect.provideContext(Ids.makeTraceId, context)
+    const fresh = Effect.provideContext(Ids.makeTraceId, context)
+    if (Option.isNone(span)) return fresh
+    const traced = Submission.traceId(span.value.traceId)
+    return traced._tag === "Success" && !session.traceIds.has(traced.success) ? Effect.succeed(traced.success) : fresh
   }
 
   /** Nobody will ever hold the job. */

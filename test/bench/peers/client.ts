@@ -22,6 +22,9 @@ const runtime = () => {
   return opened
 }
 
+let reading: Promise<void> = Promise.resolve()
+let read = 0
+
 const commands = {
   open: async ({ url }: { readonly url: string }) => {
     opened = makeRuntime(url)
@@ -30,7 +33,16 @@ const commands = {
   events: ({ count }: { readonly count: number }) => runtime().runPromise(Drive.events(count)),
   latencies: ({ count }: { readonly count: number }) => runtime().runPromise(Drive.latencies(count)),
   inFlight: ({ count, width }: { readonly count: number; readonly width: number }) =>
-    runtime().runPromise(Drive.inFlight(count, width))
+    runtime().runPromise(Drive.inFlight(count, width)),
+  /** Goes on until the process ends. */
+  slowly: (rate: { readonly said: number; readonly read: number }) => {
+    reading = runtime().runPromise(Drive.slowly(rate.said, rate.read, () => read++))
+    // Told by the next `read`.
+    reading.catch(() => {})
+  },
+  /** How many events were read so far, or why no more will be. */
+  read: () => Promise.race([reading, Promise.resolve(read)]),
+  memory: Peer.memory
 }
 
 export type Commands = typeof commands

@@ -20,6 +20,7 @@ const runtime = ManagedRuntime.make(
 
 const commands = {
   url: () => runtime.runPromise(Effect.map(NodeWebSocketListener.Address, ({ url }) => url)),
+  steady: () => Agents.steady.said,
   memory: Peer.memory
 }
 
