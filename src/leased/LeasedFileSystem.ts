@@ -78,6 +78,21 @@ const operations = (raw: FileSystem.FileSystem, access: FileAccess.FileAccess, a
   const entryAt = (method: string, path: string, rights: FileAccess.Rights) =>
     Effect.map(access.entry(request(method, path, rights)), RealPath.format)
 
+  /**
+   * As `at`, for what opens the file. A pipe or a device is refused: to open one can wait for ever in a thread that the whole host needs, and
+   * to read one need never end.
+   */
+  const fileAt = (method: string, path: string, rights: FileAccess.Rights) =>
+    Effect.tap(at(method, path, rights), (real) => checkOpenable(request(method, path, rights), real))
+
+  const checkOpenable = (asked: FileAccess.Request, real: string) =>
+    // What cannot be looked at is for the operation itself to report.
+    Effect.flatMap(Effect.option(raw.lstat(real)), (info) =>
+      Option.isNone(info) || openable.has(info.value.type)
+        ? Effect.void
+        : access.refuse(asked, "pipes, devices and other special files are not opened under a lease")
+    )
+
   const checkCreated = (asked: FileAccess.Request, real: RealPath.RealPath) =>
     Effect.forEach(
       RealPath.created(real),
@@ -173,8 +188,8 @@ const operations = (raw: FileSystem.FileSystem, access: FileAccess.FileAccess, a
       yield* raw.copy(from, to, options)
     }),
     copyFile: Effect.fnUntraced(function* (fromPath, toPath) {
-      const from = yield* at("copyFile", fromPath, read)
-      const to = yield* at("copyFile", toPath, write)
+      const from = yield* fileAt("copyFile", fromPath, read)
+      const to = yield* fileAt("copyFile", toPath, write)
       yield* raw.copyFile(from, to)
     }),
     link: (_, path) => access.refuse(request("link", path, write), "no links are made under a lease"),
@@ -197,6 +212,7 @@ const operations = (raw: FileSystem.FileSystem, access: FileAccess.FileAccess, a
       const { flag = "r", mode, noFollow } = options ?? {}
       const rights = rightsOf(flag)
       const real = yield* (noFollow === true ? entryAt : at)("open", path, rights)
+      yield* checkOpenable(request("open", path, rights), real)
       const file = yield* raw.open(real, { flag, mode, noFollow })
       return LeasedFile.make(file, rights, (method, needed) => access.check(request(method, path, needed), real))
     }),
@@ -215,7 +231,7 @@ const operations = (raw: FileSystem.FileSystem, access: FileAccess.FileAccess, a
     }),
     readDirectoryEntries: (path) =>
       Effect.flatMap(at("readDirectoryEntries", path, read), (real) => raw.readDirectoryEntries(real)),
-    readFile: (path) => Effect.flatMap(at("readFile", path, read), (real) => raw.readFile(real)),
+    readFile: (path) => Effect.flatMap(fileAt("readFile", path, read), (real) => raw.readFile(real)),
     readLink: (path) => Effect.flatMap(entryAt("readLink", path, read), (real) => raw.readLink(real)),
     realPath: (path) => Effect.flatMap(at("realPath", path, read), (real) => raw.realPath(real)),
     remove: Effect.fnUntraced(function* (path, options) {
@@ -236,7 +252,7 @@ const operations = (raw: FileSystem.FileSystem, access: FileAccess.FileAccess, a
     }),
     stat: (path) => Effect.flatMap(at("stat", path, read), (real) => raw.stat(real)),
     symlink: (_, path) => access.refuse(request("symlink", path, write), "no links are made under a lease"),
-    truncate: (path, length) => Effect.flatMap(at("truncate", path, write), (real) => raw.truncate(real, length)),
+    truncate: (path, length) => Effect.flatMap(fileAt("truncate", path, write), (real) => raw.truncate(real, length)),
     utimes: (path, atime, mtime) => Effect.flatMap(at("utimes", path, write), (real) => raw.utimes(real, atime, mtime)),
     watch: (path, options) => {
       const asked = request("watch", path, read)
@@ -251,9 +267,12 @@ const operations = (raw: FileSystem.FileSystem, access: FileAccess.FileAccess, a
       )
     },
     writeFile: (path, data, options) =>
-      Effect.flatMap(at("writeFile", path, write), (real) => raw.writeFile(real, data, options))
+      Effect.flatMap(fileAt("writeFile", path, write), (real) => raw.writeFile(real, data, options))
   }
 }
+
+/** A link is one only where links are not followed, and there the host refuses it. */
+const openable: ReadonlySet<FileSystem.File.Type> = new Set(["File", "Directory", "SymbolicLink"])
 
 const isPath = (part: string): boolean => /[/\\\0]/.test(part)
 

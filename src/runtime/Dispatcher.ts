@@ -42,6 +42,9 @@ export interface Dispatcher {
   readonly ping: Effect.Effect<void>
 }
 
+/** Characters of the reason for a cancellation. */
+const maxReason = 1024
+
 /**
  * @category constructors
  * @since 0.1.0
@@ -115,7 +118,8 @@ export const make: (
       const message = job === undefined ? "job_id: missing" : "job_id: the envelope names one job, the payload another"
       return yield* refuse(request, new ArcpError.InvalidRequest({ message, details: { field: "job_id" } }))
     }
-    const reason = payload.reason ?? "client.cancel"
+    // It is kept as long as the job is.
+    const reason = (payload.reason ?? "client.cancel").slice(0, maxReason).toWellFormed()
     const acknowledge = outbox.tell({
       arcp: "1.1",
       id: yield* replyId(request.id),

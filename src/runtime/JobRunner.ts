@@ -79,7 +79,7 @@ const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: O
   const config = yield* RuntimeConfig.RuntimeConfig
   const journal = yield* JobJournal.JobJournal
   const store = yield* JobStore.JobStore
-  const characters = Result.isSuccess(outcome) && "result" in outcome.success ? outcome.success.result.length : 1024
+  const characters = lengthOf(outcome, config.maxPayload) + JSON.stringify(record.lease).length
   const final = yield* store.conclude(record.id, finalOf(outcome), characters)
   const reason = Option.getOrElse(
     Option.flatMap(yield* store.get(record.id), (stored) => stored.cancel),
@@ -91,6 +91,13 @@ const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: O
     final === "cancelled" && finalOf(outcome) !== "cancelled" ? stopped({ _tag: "Cancel", reason }, record) : outcome
   yield* journal.end(record.id, epoch, terminal(told, final, completed, config.maxPayload))
 })
+
+/** About how many characters are kept of an outcome. */
+const lengthOf = (outcome: Outcome, limit: number): number => {
+  if (Result.isSuccess(outcome)) return "result" in outcome.success ? outcome.success.result.length : 1024
+  const text = JobContext.stringify(ArcpError.toPayload(outcome.failure), limit)
+  return Result.isSuccess(text) ? text.success.length : maxMessage
+}
 
 /** Waits until the agent has a place for the job; `false` if the job is cancelled before. */
 const hasTurn = ({ cancellation, places }: Run): Effect.Effect<boolean> =>

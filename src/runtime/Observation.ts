@@ -30,7 +30,7 @@ const decodeCursor = (text: string): Option.Option<readonly [number, string]> =>
   const decoded = Base64Url.decodeString(text)
   if (Result.isFailure(decoded)) return Option.none()
   const [createdAt, job, ...rest] = parseArray(decoded.success)
-  return Number.isSafeInteger(createdAt) && typeof job === "string" && rest.length === 0
+  return Number.isFinite(createdAt) && typeof job === "string" && rest.length === 0
     ? Option.some([createdAt as number, job])
     : Option.none()
 }

@@ -54,6 +54,9 @@ const monotonic: Effect.Effect<number> = Clock.clockWith((clock) =>
   Effect.sync(() => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000)
 )
 
+/** Whole milliseconds, at least one: what is less than a tick of the clock would be waited for without end. */
+const pause = (millis: number) => Effect.sleep(Math.max(1, Math.ceil(millis)))
+
 /**
  * @category models
  * @since 0.1.0
@@ -92,9 +95,9 @@ export const untilLost = (connection: Observed<unknown>, { interval, ping, role 
         pingedAt = now
         // The write may have to wait, but not beyond the time at which the line is lost.
         yield* Effect.timeoutOption(ping, lostAt - now)
-        yield* Effect.sleep(Math.max(0, Math.min(lostAt - now, patience)))
+        yield* pause(Math.min(lostAt - now, patience))
       } else {
-        yield* Effect.sleep(Math.min(lostAt, unsaid, unheard) - now)
+        yield* pause(Math.min(lostAt, unsaid, unheard) - now)
       }
     }
   })

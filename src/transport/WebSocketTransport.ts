@@ -234,7 +234,8 @@ const drained = (ws: Socket.WebSocketLike, wire: Wire) =>
 const closed = (code: number | undefined, reason: string | undefined) =>
   new Connection.ConnectionError({
     reason: "closed",
-    message: reason === undefined || reason === "" ? "closed" : reason,
+    // The peer wrote it, and it is read in logs and on terminals.
+    message: reason === undefined || reason === "" ? "closed" : reason.replace(/\p{Cc}/gu, "\ufffd"),
     code: code ?? 1006
   })
 

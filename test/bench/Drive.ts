@@ -6,7 +6,7 @@ import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import * as Workload from "./Workload.ts"
 
 /** Runs one job that emits `count` events and reads them all; events per second from the submit to the result. */
-export const events = (count: number) =>
+export const events = (count: number, onRead: (read: number) => void = () => {}) =>
   Effect.gen(function* () {
     const client = yield* ArcpClient.ArcpClient
     const began = performance.now()
@@ -15,6 +15,7 @@ export const events = (count: number) =>
     yield* Stream.runForEachArray(job.events, (page) =>
       Effect.sync(() => {
         for (const event of page) if (event.kind === "log") read++
+        onRead(read)
       })
     )
     const said = yield* job.result

@@ -135,6 +135,17 @@ describe("Cancel", () => {
     }).pipe(withRuntime())
   )
 
+  it.effect("keeps no more than the beginning of a long reason", () =>
+    Effect.gen(function* () {
+      const { job_id, peer } = yield* sleeping
+      yield* peer.send({ type: "job.cancel", job_id, payload: { reason: "r".repeat(100_000) } })
+      const { reason } = (yield* peer.expect("job.cancelled")).payload
+      assert.strictEqual(reason, "r".repeat(1024))
+      const { terminal } = yield* outcome(peer, job_id)
+      assert.deepStrictEqual(terminal.payload["details"], { reason: "r".repeat(1024) })
+    }).pipe(withRuntime())
+  )
+
   it.effect("asked for twice is answered twice, and the job ends once", () =>
     Effect.gen(function* () {
       const { job_id, peer } = yield* sleeping

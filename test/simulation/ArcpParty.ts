@@ -61,50 +61,77 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
       })
     })
 
-    const follow = Effect.fnUntraced(function* (job: Parameters<Party.Party["submit"]>[0], delivery: Tape.Delivery) {
-      const handle = yield* begin(job)
-      delivery.job = handle.id
+    const open = (role: Tape.Delivery["role"], key: string): Tape.Delivery => {
+      const delivery: Tape.Delivery = {
+        party: plan.name,
+        principal: plan.principal,
+        key,
+        role,
+        from: 0,
+        job: undefined,
+        labels: [],
+        ends: []
+      }
+      tape.deliveries.push(delivery)
+      return delivery
+    }
+
+    /** Takes all that comes of a job; fails if it was lost on the way. */
+    const consume = Effect.fnUntraced(function* (
+      job: Pick<JobHandle.JobHandle<Json.Json>, "id" | "events" | "result">,
+      delivery: Tape.Delivery
+    ) {
+      delivery.job = job.id
       delivery.labels.length = 0
-      handles.set(handle.id, handle)
-      yield* announce(job.key, handle.id)
       yield* Stream.runForEach(
-        handle.events,
+        job.events,
         Effect.fnUntraced(function* (event) {
           if (plan.pace > 0) yield* Effect.sleep(Seeded.between(chance, 0, plan.pace))
           const label = Tape.labelOf(event)
           if (label !== undefined) delivery.labels.push(label)
         })
       )
-      const outcome = yield* Effect.result(handle.result)
-      if (outcome._tag === "Success") return { status: "success", value: outcome.success }
-      if (isLoss(outcome.failure)) return yield* Effect.fail(outcome.failure)
-      return { status: statusOf(outcome.failure), value: ArcpError.code(outcome.failure) }
+      const outcome = yield* Effect.result(job.result)
+      if (outcome._tag === "Success") delivery.ends.push({ status: "success", value: outcome.success })
+      else if (isLoss(outcome.failure)) return yield* Effect.fail(outcome.failure)
+      else delivery.ends.push({ status: statusOf(outcome.failure), value: ArcpError.code(outcome.failure) })
     })
+
+    /** Begins anew after each loss; gives the error that is none. */
+    const insist = <E extends ArcpError.ArcpError>(attempt: Effect.Effect<void, E>) =>
+      Effect.gen(function* () {
+        while (true) {
+          const result = yield* Effect.result(attempt)
+          if (result._tag === "Success") return undefined
+          if (!isLoss(result.failure)) return result.failure
+          yield* Effect.sleep(Seeded.between(chance, 1, 1000))
+        }
+      })
 
     return {
       submit: Effect.fnUntraced(function* (job) {
-        const delivery: Tape.Delivery = {
-          party: plan.name,
-          principal: plan.principal,
-          key: job.key,
-          role: "submitter",
-          from: 0,
-          job: undefined,
-          labels: [],
-          ends: []
-        }
-        tape.deliveries.push(delivery)
-        while (true) {
-          const followed = yield* Effect.result(follow(job, delivery))
-          if (followed._tag === "Success") {
-            delivery.ends.push(followed.success)
-            return
-          }
-          if (!isLoss(followed.failure)) {
-            complain(`submit of ${job.key} failed: ${followed.failure._tag}: ${followed.failure.message}`)
-            return
-          }
-          yield* Effect.sleep(Seeded.between(chance, 1, 1000))
+        const delivery = open("submitter", job.key)
+        const attempt = Effect.gen(function* () {
+          const handle = yield* begin(job)
+          handles.set(handle.id, handle)
+          yield* announce(job.key, handle.id)
+          yield* consume(handle, delivery)
+        })
+        const refusal = yield* insist(attempt)
+        if (refusal !== undefined) complain(`submit of ${job.key} failed: ${refusal._tag}: ${refusal.message}`)
+      }),
+      // From wherever it was to begin: what comes before must be there too.
+      observe: Effect.fnUntraced(function* (job, key) {
+        if (handles.has(job)) return
+        const delivery = open("observer", key)
+        const attempt = Effect.gen(function* () {
+          const { subscribe } = yield* client
+          yield* consume(yield* subscribe(job, { history: true }), delivery)
+        })
+        const refusal = yield* insist(Effect.scoped(attempt))
+        if (refusal === undefined) return
+        if (refusal._tag !== "JobNotFound" || key.startsWith(plan.principal)) {
+          complain(`subscription to ${key} failed: ${refusal._tag}: ${refusal.message}`)
         }
       }),
       cancel: (job) =>
@@ -121,8 +148,23 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
         },
         Effect.catch(() => Effect.sync(() => complain("a key of another job was taken")))
       ),
-      observe: () => Effect.void,
-      list: Effect.void,
+      list: Effect.gen(function* () {
+        const ended = tape.deliveries.filter(({ ends, party }) => party === plan.name && ends.length > 0)
+        const listed = new Set<string>()
+        const attempt = Effect.gen(function* () {
+          const { jobs } = yield* client
+          listed.clear()
+          yield* Stream.runForEach(jobs({ pageSize: 1 }), ({ id }) =>
+            Effect.sync(() => {
+              if (listed.has(id)) complain(`${id} is listed twice`)
+              listed.add(id)
+            })
+          )
+        })
+        const refusal = yield* insist(attempt)
+        if (refusal !== undefined) complain(`listing failed: ${refusal._tag}: ${refusal.message}`)
+        for (const { job } of ended) if (!listed.has(job!)) complain(`${job} is not listed`)
+      }),
       away: Effect.fnUntraced(function* (millis) {
         awayUntil = (yield* Clock.currentTimeMillis) + millis
         if (line !== undefined) yield* line.close({ code: 1006, reason: "away" })

@@ -299,6 +299,15 @@ describe("frames", () => {
     })
   )
 
+  it.live("passes on no control characters of the reason that a peer closes with", () =>
+    Effect.gen(function* () {
+      const { url, ended } = yield* echo()
+      const ws = yield* client(url)
+      ws.close(1000, "\u001b[2Jgone\nlevel=INFO")
+      assert.strictEqual((yield* ended).message, "\ufffd[2Jgone\ufffdlevel=INFO")
+    })
+  )
+
   it.live("closes with 1007 at text that is no text", () =>
     Effect.gen(function* () {
       const { url, ended } = yield* echo()

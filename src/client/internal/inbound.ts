@@ -165,7 +165,8 @@ const adopt = (
     traceId,
     acceptedAt: Option.getOrElse(Timestamp.parse(payload.accepted_at ?? ""), () => now),
     events: ClientSession.makeBuffer(self, payload.job_id),
-    maxResultBytes: self.limits.resultBytes
+    maxResultBytes: self.limits.resultBytes,
+    numbered: self.declared
   })
   self.jobs.set(job.id, job)
   const held = self.held.get(job.id)

@@ -35,6 +35,8 @@ export interface Followed {
   lagged: boolean
   /** Nothing may be missing. */
   readonly whole: boolean
+  /** How many of the first entries went by before the job was known here. */
+  missed: number
 }
 
 /** A job that was submitted here. */
@@ -64,7 +66,8 @@ export const follow = (options: {
   cursor: options.cursor,
   strict: options.strict,
   lagged: false,
-  whole: options.whole
+  whole: options.whole,
+  missed: 0
 })
 
 export const make = (options: {
@@ -74,8 +77,16 @@ export const make = (options: {
   readonly acceptedAt: number
   readonly events: EventBuffer.EventBuffer
   readonly maxResultBytes: number
+  /** Whether the runtime numbers what the job says. */
+  readonly numbered: boolean
 }): Job => ({
-  ...follow({ ...options, id: options.accepted.job_id, cursor: undefined, strict: false, whole: false }),
+  ...follow({
+    ...options,
+    id: options.accepted.job_id,
+    cursor: options.numbered ? 0 : undefined,
+    strict: false,
+    whole: false
+  }),
   accepted: options.accepted,
   agent: options.agent,
   traceId: options.traceId,
@@ -90,6 +101,17 @@ export const isNext = (self: Followed, job_seq: number | undefined): boolean => 
 }
 
 /**
+ * A job whose acceptance was lost may be known here only when it has spoken for a while, or all along. Who reads it then has to read it from
+ * the runtime.
+ */
+const noteMissed = (self: Followed, job_seq: number | undefined): void => {
+  if (job_seq === undefined || self.cursor !== 0 || job_seq === 1 || self.lagged) return
+  self.missed = job_seq - 1
+  if (self.events.readers.size === 0) EventBuffer.skip(self.events, self.missed)
+  else EventBuffer.end(self.events, EventBuffer.expired(self.missed))
+}
+
+/**
  * Takes one more event, and tells whether somebody has yet to consume it. Chunks of the result are put together here, so that the result
  * comes whether or not anybody reads events.
  */
@@ -100,6 +122,7 @@ export const tell = (
   { event_seq, job_seq }: { readonly event_seq?: number; readonly job_seq?: number }
 ): boolean => {
   if (job_seq !== undefined) {
+    noteMissed(self, job_seq)
     self.cursor = job_seq
     self.lagged = false
   } else if (event.kind === "status" && (event.body as JobEvent.Body<"status">).phase === "subscription_lagged") {
@@ -122,6 +145,7 @@ const end = (self: Followed, finalStatus: string, outcome: Outcome) => {
 
 const valueOf = (self: Followed, payload: JobMessage.JobResult["payload"]): Outcome => {
   if (payload.result_id === undefined) return { _tag: "Result", value: payload.result ?? null }
+  if (self.missed > 0) return { _tag: "Unknown", error: EventBuffer.expired(self.missed) }
   const { result_id, result_size } = payload
   const assembled = Result.flatMap(self.assembly, (assembler) =>
     ResultAssembler.finish(assembler, { result_id, ...(result_size === undefined ? undefined : { result_size }) })
@@ -133,6 +157,7 @@ const valueOf = (self: Followed, payload: JobMessage.JobResult["payload"]): Outc
 
 /** The job has ended. */
 export const finish = (self: Followed, terminal: Message.Terminal): void => {
+  noteMissed(self, terminal.job_seq)
   EventBuffer.end(self.events, "done")
   const { payload } = terminal
   end(

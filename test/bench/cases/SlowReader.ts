@@ -79,7 +79,7 @@ export const slowReader = Case.make({
         client: { memory: () => client.call("memory", undefined) }
       })
       const said = await server.call("steady", undefined)
-      const read = Number(await client.call("read", undefined))
+      const read = await client.call("read", undefined)
       await stage.stop(client)
       await stage.stop(server)
       return { ...values, serverGrowth: growth("server"), clientGrowth: growth("client"), said, read }
@@ -88,7 +88,7 @@ export const slowReader = Case.make({
     const detached = async () => {
       const { client, server } = await start()
       await sleep(part / 10)
-      const read = Number(await client.call("read", undefined))
+      const read = await client.call("read", undefined)
       await stage.stop(client)
       const { growth, values } = await watch({ server: { memory: () => server.call("memory", undefined) } })
       const said = await server.call("steady", undefined)

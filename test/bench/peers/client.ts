@@ -22,26 +22,37 @@ const runtime = () => {
   return opened
 }
 
-let reading: Promise<void> = Promise.resolve()
 let read = 0
+/** Why no more will be read. */
+let failure: unknown
 
 const commands = {
   open: async ({ url }: { readonly url: string }) => {
     opened = makeRuntime(url)
     await opened.context()
   },
-  events: ({ count }: { readonly count: number }) => runtime().runPromise(Drive.events(count)),
+  events: ({ count }: { readonly count: number }) =>
+    runtime().runPromise(
+      Drive.events(count, (events) => {
+        read = events
+      })
+    ),
   latencies: ({ count }: { readonly count: number }) => runtime().runPromise(Drive.latencies(count)),
   inFlight: ({ count, width }: { readonly count: number; readonly width: number }) =>
     runtime().runPromise(Drive.inFlight(count, width)),
   /** Goes on until the process ends. */
   slowly: (rate: { readonly said: number; readonly read: number }) => {
-    reading = runtime().runPromise(Drive.slowly(rate.said, rate.read, () => read++))
-    // Told by the next `read`.
-    reading.catch(() => {})
+    runtime()
+      .runPromise(Drive.slowly(rate.said, rate.read, () => read++))
+      .catch((cause: unknown) => {
+        failure = cause
+      })
   },
-  /** How many events were read so far, or why no more will be. */
-  read: () => Promise.race([reading, Promise.resolve(read)]),
+  /** How many events were read so far. */
+  read: () => {
+    if (failure !== undefined) throw failure
+    return read
+  },
   memory: Peer.memory
 }
 
