@@ -19,6 +19,7 @@ import type * as JobMessage from "../protocol/JobMessage.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import * as Job from "./Job.ts"
+import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as JobLimits from "./JobLimits.ts"
 import * as JobRunner from "./JobRunner.ts"
@@ -202,6 +203,13 @@ export const layer: Layer.Layer<
       leave: () => void
     ): Effect.fn.Return<boolean, Refusal> {
       const { principal, request, session } = submission
+      const input = JobContext.stringify(request.input, config.maxInput)
+      if (Result.isFailure(input)) {
+        return yield* new ArcpError.InvalidRequest({
+          message: `payload.input: ${input.failure}`,
+          details: { field: "payload.input", limit: config.maxInput }
+        })
+      }
       const agent = yield* registry.resolve(request.agent)
       yield* requireFeatures(submission)
       const lease = yield* leases.grant({

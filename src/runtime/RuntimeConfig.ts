@@ -42,6 +42,8 @@ export interface RuntimeConfig {
   readonly idempotencyRetention: Duration.Duration
   /** Characters of the longest event payload or result. */
   readonly maxPayload: number
+  /** Characters of a job's input, which is kept while the job runs. */
+  readonly maxInput: number
   /** Running jobs that one session may have submitted. */
   readonly maxJobsPerSession: number
   /** Running jobs of one principal. */
@@ -109,10 +111,11 @@ export const defaults: RuntimeConfig = {
   jobRetention: Duration.hours(1),
   idempotencyRetention: Duration.hours(24),
   maxPayload: 1024 * 1024,
+  maxInput: 1024 * 1024,
   maxJobsPerSession: 100,
   maxJobsPerPrincipal: 1000,
   maxSubmissionsPerMinute: Number.POSITIVE_INFINITY,
-  maxGreeting: 1000,
+  maxGreeting: 256,
   maxSessionsPerPrincipal: 1000,
   maxEndedJobs: 10_000,
   pacingWindow: 1024 * 1024,

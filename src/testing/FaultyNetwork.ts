@@ -3,7 +3,6 @@
  * which frame, follows from a number, so a test that failed fails again.
  *
  * ```ts
- * import { Effect, Layer } from "effect"
  * import { FaultyNetwork } from "effect-arcp/testing"
  *
  * // One frame in twenty breaks its line; after ten faults of any kind nothing goes wrong any more.

@@ -1,7 +1,7 @@
 /**
  * Measures the system and the limits of the machine side by side.
  *
- * `npm run bench` runs all cases; `-- events codec` those two. `-- --quick` takes less than half a minute. `-- --profile events` runs the
+ * `npm run bench` runs all cases; `-- events codec` those two. `-- --quick` takes about a minute. `-- --profile events` runs the
  * system's side of one case alone and leaves CPU and heap profiles of its processes. Results go to `bench-results/`.
  */
 import * as Fs from "node:fs"

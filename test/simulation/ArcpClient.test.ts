@@ -4,4 +4,4 @@
 import * as ArcpParty from "./ArcpParty.ts"
 import * as Sweep from "./Sweep.ts"
 
-Sweep.sweep("ArcpClient.test.ts", 1000, { client: ArcpParty.make })
+Sweep.sweep("ArcpClient.test.ts", 700, { client: ArcpParty.make })

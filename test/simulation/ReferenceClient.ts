@@ -2,56 +2,12 @@
  * A client written from the specification alone, over raw frames: it shares no code with what it is simulated against. It redials, resumes,
  * asks again for what went unanswered, and drops what it has seen.
  */
-import { Clock, Deferred, Effect, Exit, Latch, Option, type Scope } from "effect"
+import { Clock, Deferred, Effect, Latch, type Scope } from "effect"
 import type * as Connection from "../../src/session/Connection.ts"
 import * as Party from "./Party.ts"
+import { type Call, type Frame, parse, type Session, type View } from "./ReferenceSession.ts"
 import * as Seeded from "./Seeded.ts"
 import * as Tape from "./Tape.ts"
-
-interface Frame {
-  readonly id: string
-  readonly type: string
-  readonly session_id?: string
-  readonly job_id?: string
-  readonly event_seq?: number
-  readonly job_seq?: number
-  readonly payload: { readonly [member: string]: unknown }
-}
-
-interface Session {
-  readonly id: string
-  token: string
-  /** The last number received. */
-  last: number
-  /** The highest number acknowledged. */
-  acknowledged: number
-  /** Numbers received whose frames are not yet processed, lowest first. */
-  readonly unprocessed: Set<number>
-  /** The last number processed, by job. */
-  readonly processed: Map<string, number>
-}
-
-/** Something asked and not yet answered. */
-interface Call {
-  readonly frame: (id: string) => object
-  readonly reply: Deferred.Deferred<Frame>
-}
-
-interface View {
-  readonly job: string
-  /** The place in the job up to which all was received. */
-  last: number | undefined
-  /** What waits for the consumer. */
-  readonly queue: Array<{ readonly session: Session; readonly frame: Frame }>
-  readonly filled: Latch.Latch
-  ended: boolean
-  /** Asked for from now on, when nothing more was to come. */
-  missed: boolean
-  /** How to ask for the job again in another session. */
-  again: ((id: string) => object) | undefined
-}
-
-const parse = (text: string): Frame => JSON.parse(text)
 
 export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Party, never, Scope.Scope> =
   Effect.fnUntraced(function* ({ announce, chance, dial, plan, tape }) {
@@ -112,6 +68,7 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
         queue: [],
         filled: Latch.makeUnsafe(false),
         ended: false,
+        lagged: false,
         missed: false,
         again: undefined
       }
@@ -124,14 +81,19 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
     /** A frame that is new to this session. */
     const take = (current: Session, frame: Frame) => {
       const { event_seq, job_id, job_seq } = frame
-      if (event_seq === undefined || job_id === undefined || job_seq === undefined) return
+      if (event_seq === undefined || job_id === undefined) return
       const view = viewOf(job_id)
+      if (job_seq === undefined) {
+        view.lagged ||= JSON.stringify(frame.payload).includes(`"subscription_lagged"`)
+        return
+      }
       if (view.last !== undefined && job_seq <= view.last) return
-      if (view.last !== undefined && job_seq > view.last + 1) {
+      if (view.last !== undefined && job_seq > view.last + 1 && !view.lagged) {
         complain(`${job_id} goes on at ${job_seq} after ${view.last}`)
       }
       if (view.ended) complain(`${job_id} goes on after its end`)
       view.last = job_seq
+      view.lagged = false
       view.ended ||= isTerminal(frame)
       view.queue.push({ session: current, frame })
       current.unprocessed.add(event_seq)
@@ -176,7 +138,12 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
           capabilities: {
             encodings: ["json"],
             features: [
-              ...["ack", "list_jobs", "subscribe", "progress", "result_chunk", "agent_versions"],
+              "ack",
+              "list_jobs",
+              "subscribe",
+              "progress",
+              "result_chunk",
+              "agent_versions",
               ...(plan.heartbeat ? ["heartbeat"] : [])
             ],
             ...(plan.declared ? { "x-vendor.effect-arcp": { flow: 1 } } : {})
@@ -300,7 +267,8 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
     )
 
     const live = Effect.gen(function* () {
-      while (!leaving) {
+      while (true) {
+        if (leaving) return
         yield* Effect.exit(converse)
         const now = yield* Clock.currentTimeMillis
         yield* Effect.sleep(Math.max(awayUntil - now, Seeded.between(chance, 1, 400)))
@@ -408,8 +376,7 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
       cancel: (job) =>
         Effect.gen(function* () {
           const ended = Effect.gen(function* () {
-            const view = views.get(job)
-            while (view !== undefined && !view.ended) yield* Effect.sleep("1 second")
+            while (views.get(job)?.ended === false) yield* Effect.sleep("1 second")
             // Some clients get no answer about a job whose end they were sent.
             yield* Effect.sleep("5 seconds")
           })
@@ -461,32 +428,3 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
       secrets: () => (session === undefined ? undefined : { session: session.id, tokens, last: session.last })
     }
   })
-
-/** Shows what is not its own, as {@link Scenario.Attempt} says; gives the answer. */
-export const tryToResume = Effect.fnUntraced(
-  function* (
-    dial: Party.Surroundings["dial"],
-    principal: string,
-    resume: { readonly session_id: string; readonly resume_token: string; readonly last_event_seq: number }
-  ) {
-    const frames = yield* dial
-    const hello = {
-      arcp: "1.1",
-      id: "thief_1",
-      type: "session.hello",
-      payload: {
-        client: { name: "thief", version: "1.0.0" },
-        auth: { scheme: "bearer", token: Party.tokenOf(principal) },
-        capabilities: { encodings: ["json"], features: [] },
-        resume
-      }
-    }
-    yield* frames.send([JSON.stringify(hello)])
-    const answer = yield* Effect.timeoutOption(frames.pull, "5 seconds")
-    return Option.map(answer, ([text]) => parse(text))
-  },
-  Effect.scoped,
-  Effect.exit,
-  Effect.map(Exit.getSuccess),
-  Effect.map(Option.flatten)
-)

@@ -61,6 +61,8 @@ export interface Scenario {
   readonly config: Partial<RuntimeConfig.RuntimeConfig>
   readonly rates: FaultyNetwork.Rates
   readonly maxFaults: number
+  /** Whether journals are so small that events are lost, which must be told. */
+  readonly scarce: boolean
 }
 
 export const draw = (seed: number): Scenario => {
@@ -134,6 +136,7 @@ export const draw = (seed: number): Scenario => {
     with: Seeded.pick(next, ways)
   }))
   const calm = flip(0.15)
+  const scarce = flip(0.1)
   const rate = (most: number) => (calm ? 0 : next() * most)
   return {
     seed,
@@ -147,7 +150,8 @@ export const draw = (seed: number): Scenario => {
       helloTimeout: Duration.seconds(5),
       pacingWindow: Seeded.pick(next, [600, 2000, 64 * 1024]),
       sessionWindow: Seeded.pick(next, [2500, 8 * 1024, 1024 * 1024]),
-      maxBatch: Seeded.pick(next, [400, 1600, 256 * 1024])
+      maxBatch: Seeded.pick(next, [400, 1600, 256 * 1024]),
+      ...(scarce ? { maxJournalPerJob: Seeded.between(next, 600, 3000) } : {})
     },
     rates: {
       dial: rate(0.3),
@@ -157,6 +161,7 @@ export const draw = (seed: number): Scenario => {
       duplicate: rate(0.06),
       split: rate(0.3)
     },
-    maxFaults: 60
+    maxFaults: 60,
+    scarce
   }
 }

@@ -3,4 +3,4 @@
  */
 import * as Sweep from "./Sweep.ts"
 
-Sweep.sweep("Simulation.test.ts", 1500)
+Sweep.sweep("Simulation.test.ts", 1300)

@@ -26,6 +26,7 @@ import * as ReferenceClient from "./ReferenceClient.ts"
 import * as Scenario from "./Scenario.ts"
 import * as Seeded from "./Seeded.ts"
 import * as Tape from "./Tape.ts"
+import * as Thief from "./Thief.ts"
 
 /** Past this time of the virtual clock a run hangs. */
 const deadline = 15 * 60_000
@@ -186,7 +187,7 @@ const play = Effect.fnUntraced(function* (
     const resume_token = { "an old token": old, "a made-up token": "rt_guess" }[plan.with as string] ?? current
     const other = scenario.parties.find(({ principal }) => principal !== victim.principal)!
     const principal = plan.with === "another principal" ? other.principal : victim.principal
-    const answer = yield* ReferenceClient.tryToResume(
+    const answer = yield* Thief.tryToResume(
       Effect.map(dial, (frames) => Tape.tap(tape, "thief", lines++, frames)),
       principal,
       { session_id: found.session, resume_token, last_event_seq }
