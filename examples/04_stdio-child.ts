@@ -37,9 +37,7 @@ const CountLive = Agent.toLayer(
 
 const Server = Layer.unwrap(
   Effect.map(Config.Redacted("ARCP_TOKEN"), (token) =>
-    ArcpServer.serve(CountLive).pipe(
-      Layer.provide(Authenticator.layerStatic([{ token, principal: "parent" }]))
-    )
+    ArcpServer.serve(CountLive).pipe(Layer.provide(Authenticator.layerStatic([{ token, principal: "parent" }])))
   )
 )
 

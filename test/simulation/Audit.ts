@@ -246,9 +246,11 @@ export const audit = (tape: Tape.Tape, fail: (violation: string) => void): Reado
       if (followed.skips) {
         followed.skips = false
         // It goes on behind what was lost, or begins anew as far back as there is something left.
-        const goesBack = followed.ended || place <= (followed.at ?? 0)
-        if (goesBack && followed.starts.shift() === undefined && followed.repeats-- <= 0 && session.unanswered-- <= 0) {
-          fail(`${job} goes back to ${place} after ${followed.at ?? "nothing"}`)
+        if (followed.ended || place <= (followed.at ?? 0)) {
+          if (followed.starts.length > 0) followed.starts.shift()
+          else if (followed.repeats > 0) followed.repeats--
+          else if (session.unanswered > 0) session.unanswered--
+          else fail(`${job} goes back to ${place} after ${followed.at ?? "nothing"}`)
         }
       } else if (start < 0 && place === 1 && followed.ended && followed.repeats > 0) followed.repeats--
       // The answer to a submit was lost with its line, and what it asked for was not.
