@@ -126,8 +126,6 @@ export const stringify = (value: unknown, limit: number): Result.Result<string, 
 
 /**
  * A result that was streamed, at least in part.
- *
- * @internal
  */
 export interface Collected {
   /** What the runner keeps for the terminal if the session cannot take chunks; nothing if chunks of it were sent. */

@@ -1,7 +1,5 @@
 /**
  * What a client that declares its pace was sent and has not acknowledged: per job, and over all (§6.5).
- *
- * @internal
  */
 import type { Scope } from "effect"
 import type * as Ids from "../../protocol/Ids.ts"

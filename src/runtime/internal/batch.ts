@@ -1,8 +1,6 @@
 /**
  * Frames for one write, and what becomes true when they leave. Pure but for the batch itself, which grows: numbers are given here, strictly
  * one after the other.
- *
- * @internal
  */
 import type * as Dialect from "../../protocol/Dialect.ts"
 import type * as Feature from "../../protocol/Feature.ts"

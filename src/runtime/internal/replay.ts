@@ -1,7 +1,5 @@
 /**
  * What was sent before, sent again: the stamps say which entries took which numbers, the journals still have them (§6.3).
- *
- * @internal
  */
 import { Effect, Option, Schema } from "effect"
 import type * as Dialect from "../../protocol/Dialect.ts"

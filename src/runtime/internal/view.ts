@@ -1,7 +1,5 @@
 /**
  * What one session sees of a journal: which entries, and in which words.
- *
- * @internal
  */
 import type * as Dialect from "../../protocol/Dialect.ts"
 import type * as Feature from "../../protocol/Feature.ts"
