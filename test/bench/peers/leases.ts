@@ -37,15 +37,15 @@ const oneKiB = [
 ]
 const fullCapability = [
   hostile(
-    Array.from({ length: 8 }, () => `**/${"a/".repeat(478)}b`),
+    Array.from({ length: 8 }, () => `**/${"a/".repeat(382)}b`),
     "a/".repeat(512)
   ),
   hostile(
-    Array.from({ length: 8 }, () => `*${"a".repeat(957)}b*`),
+    Array.from({ length: 8 }, () => `*${"a".repeat(765)}b*`),
     "a".repeat(1024)
   ),
   hostile(
-    Array.from({ length: 240 }, () => `**/${"*a*/".repeat(7)}b`),
+    Array.from({ length: 192 }, () => `**/${"*a*/".repeat(7)}b`),
     "a/".repeat(512)
   )
 ]
