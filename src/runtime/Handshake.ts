@@ -10,7 +10,7 @@ import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
 import * as Dialect from "../protocol/Dialect.ts"
 import * as Feature from "../protocol/Feature.ts"
-import type * as Ids from "../protocol/Ids.ts"
+import * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
@@ -54,7 +54,7 @@ export const greet: (
   const config = yield* RuntimeConfig.RuntimeConfig
   const random = yield* SecureRandom.SecureRandom
   // Allocated before anything is decided: several clients hear a refusal only if it names a session.
-  const session_id = `sess_${yield* random.ulid}` as Ids.SessionId
+  const session_id = yield* Ids.makeSessionId
 
   const refuse = Effect.fnUntraced(function* ({ close, error, profile, request }: Refused) {
     const completedAt = Timestamp.format(yield* Clock.currentTimeMillis)

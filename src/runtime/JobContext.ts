@@ -228,7 +228,7 @@ export const make = Effect.fnUntraced(function* (job: {
     if (Option.isSome(yield* Ref.get(collected))) {
       return yield* Effect.fail(invalid("streamResult", "the job has streamed a result already"))
     }
-    const resultId = `res_${yield* random.ulid}` as Ids.ResultId
+    const resultId = yield* Effect.provideService(Ids.makeResultId, SecureRandom.SecureRandom, random)
     const inline = !record.features.has("result_chunk")
     let seq = 0
     let size = 0

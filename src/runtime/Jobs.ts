@@ -123,7 +123,6 @@ export const layer: Layer.Layer<
     const leases = yield* Leases.Leases
     const store = yield* JobStore.JobStore
     const journal = yield* JobJournal.JobJournal
-    const random = yield* SecureRandom.SecureRandom
     const leased = yield* LeasedServices.forJob
     const policy = yield* ObserverPolicy.ObserverPolicy
     const scope = yield* Effect.scope
@@ -222,7 +221,7 @@ export const layer: Layer.Layer<
       const { places } = agent
       const guard = yield* LeaseGuard.make(lease)
 
-      const id = `job_${yield* random.ulid}` as Ids.JobId
+      const id = yield* Effect.provideContext(Ids.makeJobId, services)
       const traceId = Option.isSome(submission.traceId)
         ? submission.traceId.value
         : yield* Ids.makeTraceId.pipe(Effect.provideContext(services))
