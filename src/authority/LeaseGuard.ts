@@ -4,9 +4,18 @@
  * @since 0.1.0
  */
 import { Clock, Context, Effect } from "effect"
+import type * as Amount from "../protocol/Amount.ts"
 import type * as ArcpError from "../protocol/ArcpError.ts"
 import * as Lease from "./Lease.ts"
 import type * as Operation from "./Operation.ts"
+
+/**
+ * Why an operation is refused: the lease does not cover it, has run out, or has nothing left to spend.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type Denial = ArcpError.PermissionDenied | ArcpError.LeaseExpired | ArcpError.BudgetExhausted
 
 /**
  * @category services
@@ -17,9 +26,15 @@ export class LeaseGuard extends Context.Service<
   {
     readonly lease: Lease.Lease
     /** Fails unless the lease covers the operation at the moment that this runs. Run it right before the operation. */
-    readonly authorize: (
-      operation: Operation.Operation
-    ) => Effect.Effect<void, ArcpError.PermissionDenied | ArcpError.LeaseExpired>
+    readonly authorize: (operation: Operation.Operation) => Effect.Effect<void, Denial>
+    /**
+     * Runs what will cost at most so much with that much set aside, so that what runs beside it cannot spend it too (§9.6). Costs that `use`
+     * reports are taken from there; what is left returns, however `use` ends. Fails, and runs nothing, if so much is not there.
+     */
+    readonly reserve: <A, E, R>(
+      amounts: ReadonlyArray<Amount.Amount>,
+      use: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | ArcpError.BudgetExhausted, R>
   }
 >()("arcp/authority/LeaseGuard") {}
 
@@ -42,7 +57,8 @@ export const make = (lease: Lease.Lease): Effect.Effect<LeaseGuard["Service"]> =
     return Effect.succeed(
       LeaseGuard.of({
         lease,
-        authorize: (operation) => Effect.suspend(() => Effect.fromResult(Lease.authorize(lease, operation, now())))
+        authorize: (operation) => Effect.suspend(() => Effect.fromResult(Lease.authorize(lease, operation, now()))),
+        reserve: (_, use) => use
       })
     )
   })

@@ -36,6 +36,7 @@ import * as FileAccess from "./internal/fileAccess.ts"
 import * as FileTree from "./internal/fileTree.ts"
 import * as LeasedFile from "./internal/leasedFile.ts"
 import * as RealPath from "./internal/realPath.ts"
+import type * as LeasedJob from "./LeasedJob.ts"
 
 /**
  * @category models
@@ -324,7 +325,7 @@ export const refusing: FileSystem.FileSystem = assemble(
  * @category models
  * @since 0.1.0
  */
-export type Factory = (guard: LeaseGuard.LeaseGuard["Service"]) => FileSystem.FileSystem
+export type Factory = (job: LeasedJob.LeasedJob) => FileSystem.FileSystem
 
 /**
  * What a runtime makes the file systems of its jobs with; {@link refusing} for all of them unless the host says otherwise.
@@ -348,7 +349,7 @@ export const layer = (options?: Options): Layer.Layer<never, never, FileSystem.F
     Effect.map(
       FileSystem.FileSystem,
       (raw): Factory =>
-        (guard) =>
+        ({ guard }) =>
           make(raw, guard, options)
     )
   )

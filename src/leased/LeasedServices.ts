@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import { Context, Effect, FileSystem } from "effect"
-import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as LeasedFileSystem from "./LeasedFileSystem.ts"
+import type * as LeasedJob from "./LeasedJob.ts"
 
 /**
  * The services that an agent may use, each behind the lease of its job.
@@ -29,11 +29,10 @@ export const keys = [FileSystem.FileSystem] as const
  * @category constructors
  * @since 0.1.0
  */
-export const forJob: Effect.Effect<(guard: LeaseGuard.LeaseGuard["Service"]) => Context.Context<LeasedServices>> =
-  Effect.map(
-    LeasedFileSystem.LeasedFileSystem,
-    (fileSystem) => (guard) => Context.make(FileSystem.FileSystem, fileSystem(guard))
-  )
+export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.map(
+  LeasedFileSystem.LeasedFileSystem,
+  (fileSystem) => (job) => Context.make(FileSystem.FileSystem, fileSystem(job))
+)
 
 /**
  * The services where there is no job, such as while an agent's layer is built: all of them refuse.

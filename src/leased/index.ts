@@ -4,4 +4,6 @@
  * @since 0.1.0
  */
 export * as LeasedFileSystem from "./LeasedFileSystem.ts"
+export * as LeasedJob from "./LeasedJob.ts"
 export * as LeasedServices from "./LeasedServices.ts"
+export * as LeasedTool from "./LeasedTool.ts"

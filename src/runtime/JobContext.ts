@@ -18,11 +18,13 @@
  *
  * @since 0.1.0
  */
-import { Cause, Clock, Context, Deferred, Effect, Exit, Option, Ref, Result, Stream } from "effect"
+import { Clock, Context, Deferred, Effect, Option, Record, Ref, Result, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Base64 } from "effect/encoding"
-import * as LeaseGuard from "../authority/LeaseGuard.ts"
-import * as Operation from "../authority/Operation.ts"
+import * as JobEmitter from "../authority/JobEmitter.ts"
+import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import type * as LeasedJob from "../leased/LeasedJob.ts"
+import * as LeasedTool from "../leased/LeasedTool.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Ids from "../protocol/Ids.ts"
 import * as JobEvent from "../protocol/JobEvent.ts"
@@ -86,11 +88,8 @@ export class JobContext extends Context.Service<
       name: string,
       arguments_: Json.Json,
       run: Effect.Effect<A, E, R>,
-      options?: {
-        /** How the result shows in the stream; by default as it is, where it is JSON. */
-        readonly show?: (value: A) => Json.Json
-      }
-    ) => Effect.Effect<A, E | ArcpError.PermissionDenied | ArcpError.LeaseExpired | ArcpError.InvalidRequest, R>
+      options?: LeasedTool.Options<A>
+    ) => Effect.Effect<A, E | LeaseGuard.Denial | ArcpError.InvalidRequest, R>
     /**
      * Streams the result: text as it is, bytes in base64, cut into chunks that never split a character (§8.4). For a session without
      * `result_chunk` it is collected and sent as one.
@@ -187,42 +186,43 @@ export const make = Effect.fnUntraced(function* (job: {
       ? Effect.fail(invalid("tool_result", "needs exactly one of result and error"))
       : append("tool_result", result)
 
-  /** The outcome of a tool must not be lost for the reason that it is too long, or no JSON, to be shown. */
+  /** What cannot be shown as it is shows why: it must not be lost for that, nor hide what it came with. */
   const shown = (value: unknown): Json.Json =>
     Result.match(stringify(value ?? null, config.maxPayload), {
       onSuccess: () => (value ?? null) as Json.Json,
-      onFailure: (problem) => `(a result that ${problem})`
+      onFailure: (problem) => `(a value that ${problem})`
     })
 
-  const tool: JobContext["Service"]["tool"] = Effect.fnUntraced(function* (name, arguments_, run, options) {
-    const call_id = `call_${yield* random.ulid}`
-    yield* toolCall({ tool: name, args: arguments_, call_id })
-    const fail = (error: ArcpError.ArcpError) => {
-      const { details: _, ...bare } = ArcpError.toPayload(error)
-      // Details that cannot travel must not hide the failure itself.
-      return Effect.catch(toolResult({ call_id, error: ArcpError.toPayload(error) }), () =>
-        toolResult({ call_id, error: bare })
+  const showable = (body: { readonly [member: string]: unknown }) =>
+    Record.map(body, (member, name) => {
+      if (name !== "error") return shown(member)
+      const { code, message, retryable } = member as ArcpError.Payload
+      return { code, message: message.slice(0, 1024), retryable }
+    })
+
+  const emitter = JobEmitter.JobEmitter.of({
+    emit: (kind, body) =>
+      append(kind, body).pipe(
+        Effect.catch(() => append(kind, showable(body))),
+        Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message))
       )
-    }
-    yield* Effect.tapError(guard.authorize(Operation.toolCall(name)), fail)
-    const exit = yield* Effect.exit(run)
-    if (Exit.isSuccess(exit)) {
-      const value = exit.value
-      yield* toolResult({ call_id, result: options?.show === undefined ? shown(value) : shown(options.show(value)) })
-    } else {
-      const error = Exit.findError(exit)
-      if (Result.isSuccess(error)) {
-        yield* fail(
-          ArcpError.isArcpError(error.success)
-            ? error.success
-            : new ArcpError.InternalError({ message: messageOf(error.success) })
-        )
-      } else if (!Cause.hasInterruptsOnly(exit.cause)) {
-        yield* fail(new ArcpError.InternalError({ message: "The tool failed unexpectedly" }))
-      }
-    }
-    return yield* exit
   })
+
+  const leased: LeasedJob.LeasedJob = {
+    guard,
+    emitter,
+    nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`)
+  }
+
+  const tool: JobContext["Service"]["tool"] = (name, arguments_, run, options) =>
+    nonEmpty("tool_call", "tool", name, Effect.void).pipe(
+      Effect.andThen(
+        Effect.fromResult(
+          Result.mapError(stringify(arguments_, config.maxPayload), (problem) => invalid("tool_call.args", problem))
+        )
+      ),
+      Effect.andThen(LeasedTool.call(leased, name, arguments_, run, options))
+    )
 
   const streamResult: JobContext["Service"]["streamResult"] = Effect.fnUntraced(function* (content) {
     if (Option.isSome(yield* Ref.get(collected))) {
@@ -329,17 +329,8 @@ export const make = Effect.fnUntraced(function* (job: {
     tool,
     streamResult
   })
-  return { context, collected: Ref.get(collected) }
+  return { context, leased, collected: Ref.get(collected) }
 })
-
-const messageOf = (error: unknown): string =>
-  typeof error === "object" &&
-  error !== null &&
-  "message" in error &&
-  typeof error.message === "string" &&
-  error.message !== ""
-    ? error.message
-    : "The tool failed"
 
 interface Chunk {
   readonly data: string

@@ -10,6 +10,7 @@
 import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Option, Result, Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
+import type * as LeasedJob from "../leased/LeasedJob.ts"
 import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Json from "../protocol/Json.ts"
@@ -38,7 +39,7 @@ export interface Run {
   /** Where the job waits for its turn, with a reservation; nothing if its agent runs without bound. */
   readonly places: AgentPlaces.AgentPlaces | undefined
   readonly guard: LeaseGuard.LeaseGuard["Service"]
-  readonly services: Context.Context<LeasedServices.LeasedServices>
+  readonly services: (job: LeasedJob.LeasedJob) => Context.Context<LeasedServices.LeasedServices>
   /** Completed with the reason to ask for the end of the job. */
   readonly cancellation: Deferred.Deferred<string>
   /** Owns the agent's fiber, also when the job has ended without it. */
@@ -116,14 +117,14 @@ const attempt = Effect.fnUntraced(function* (job: Run) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const store = yield* JobStore.JobStore
   let ending = false
-  const { collected, context } = yield* JobContext.make({ ...job, isEnding: () => ending })
+  const { collected, context, leased } = yield* JobContext.make({ ...job, isEnding: () => ending })
   yield* store.start(record.id)
   yield* Effect.ignore(context.status("running"))
 
   const agent = yield* Effect.scoped(job.prepared).pipe(
     Effect.provideContext(
       Context.mergeAll(
-        job.services,
+        job.services(leased),
         Context.make(JobContext.JobContext, context),
         Context.make(LeaseGuard.LeaseGuard, job.guard)
       )

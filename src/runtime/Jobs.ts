@@ -271,7 +271,7 @@ export const layer: Layer.Layer<
             prepared,
             places,
             guard,
-            services: leased(guard),
+            services: leased,
             cancellation,
             scope
           }).pipe(

@@ -6,6 +6,7 @@ import * as Lease from "../../src/authority/Lease.ts"
 import * as LeasedFileSystem from "../../src/leased/LeasedFileSystem.ts"
 import * as LeasedServices from "../../src/leased/LeasedServices.ts"
 import { verifies } from "../conformance/verifies.ts"
+import * as FakeJob from "./FakeJob.ts"
 import * as Sandbox from "./Sandbox.ts"
 
 const { inside, leased, refusal, refused } = Sandbox
@@ -611,8 +612,8 @@ describe("LeasedServices", () => {
     inside(({ host, read, ws }) =>
       Effect.gen(function* () {
         const forJob = yield* LeasedServices.forJob
-        const granted = Context.get(forJob(yield* guardOf(read)), FileSystem.FileSystem)
-        const other = Context.get(forJob(yield* guardOf({})), FileSystem.FileSystem)
+        const granted = Context.get(forJob(FakeJob.make(yield* guardOf(read))), FileSystem.FileSystem)
+        const other = Context.get(forJob(FakeJob.make(yield* guardOf({}))), FileSystem.FileSystem)
         assert.strictEqual(yield* granted.readFileString("a.txt"), "a")
         yield* refused(other.readFileString("a.txt"))
       }).pipe(
@@ -628,7 +629,7 @@ describe("LeasedServices", () => {
     inside(({ read, ws }) =>
       Effect.gen(function* () {
         const forJob = yield* LeasedServices.forJob
-        for (const services of [forJob(yield* guardOf(read)), LeasedServices.refusing]) {
+        for (const services of [forJob(FakeJob.make(yield* guardOf(read))), LeasedServices.refusing]) {
           const cause = yield* FileSystem.FileSystem.use((fs) => fs.readFileString(`${ws}/a.txt`)).pipe(
             Effect.provideContext(services),
             refused

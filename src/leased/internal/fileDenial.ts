@@ -3,17 +3,14 @@
  * a refusal of the host: a `PlatformError` whose reason is `PermissionDenied`. Its `cause` is the error of the protocol.
  */
 import { PlatformError } from "effect"
+import type * as LeaseGuard from "../../authority/LeaseGuard.ts"
 import type * as Operation from "../../authority/Operation.ts"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 
 const shown = (text: string): string => text.slice(0, 256).toWellFormed()
 
 /** `path` is the path as the agent gave it: what it leads to may be none of the agent's business. */
-export const make = (
-  method: string,
-  path: string,
-  cause: ArcpError.PermissionDenied | ArcpError.LeaseExpired
-): PlatformError.PlatformError =>
+export const make = (method: string, path: string, cause: LeaseGuard.Denial): PlatformError.PlatformError =>
   PlatformError.systemError({
     _tag: "PermissionDenied",
     module: "FileSystem",
