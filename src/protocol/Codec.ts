@@ -13,7 +13,9 @@ import * as ArcpError from "./ArcpError.ts"
 import * as Dialect from "./Dialect.ts"
 import type * as Ids from "./Ids.ts"
 import * as JobEvent from "./JobEvent.ts"
+import type * as JobMessage from "./JobMessage.ts"
 import * as Message from "./Message.ts"
+import * as SequencedFrame from "./SequencedFrame.ts"
 import * as Version from "./Version.ts"
 
 /**
@@ -138,6 +140,8 @@ const make = <A>(schemas: { readonly [type: string]: Schema.Codec<unknown, unkno
 const maxDepth = 256
 
 const isTooDeep = (text: string): boolean => {
+  // What opens has to close.
+  if (text.length <= 2 * maxDepth) return false
   // A frame with few brackets is not deep; counting them natively is all that most frames cost.
   if (text.split(opening, maxDepth + 2).length <= maxDepth) return false
   let depth = 0
@@ -192,6 +196,47 @@ export const decodeFromClient: Decode<Message.FromClient> = make(Message.fromCli
  */
 export const decodeFromRuntime: Decode<Message.FromRuntime> = make(Message.fromRuntime)
 
+/**
+ * As {@link decodeFromRuntime}, for the frames of one connection in their order: an event that only goes on with what came before is read by
+ * what is new in it, see `SequencedFrame`.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decoderFromRuntime = (): Decode<Message.FromRuntime> => {
+  const { learn, recognize } = SequencedFrame.recognizer()
+  return (text) => {
+    const recognized = recognize(text)
+    const event = recognized === undefined ? undefined : eventOf(recognized)
+    if (event !== undefined) return Result.succeed(event)
+    const decoded = decodeFromRuntime(text)
+    if (Result.isSuccess(decoded)) learn(decoded.success)
+    return decoded
+  }
+}
+
+/** Nothing for one whose body cannot be read: why, the frame as a whole tells. */
+const eventOf = ({ body: text, kind, ts, ...members }: SequencedFrame.Recognized): JobMessage.Event | undefined => {
+  if (isTooDeep(text)) return undefined
+  let raw: unknown
+  try {
+    raw = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  Dialect.normalizeBody(kind, raw)
+  const parse = bodyParsers.get(kind)
+  const body = parse === undefined ? Result.succeed(raw) : parse(raw)
+  return Result.isFailure(body)
+    ? undefined
+    : {
+        arcp: Version.version,
+        type: "job.event",
+        ...members,
+        payload: { kind, ts, body: body.success as JobEvent.JobEvent["body"] }
+      }
+}
+
 /** The messages that hold secrets and so have something to encode; all others are what they look like. */
 const encoders: { readonly [type: string]: (message: never) => unknown } = Object.fromEntries(
   Object.entries({ ...Message.fromClient, ...Message.fromRuntime })
@@ -216,32 +261,4 @@ export const encode = (message: Message.FromClient | Message.FromRuntime): strin
   }
   const encoder = encoders[message.type]
   return JSON.stringify(encoder === undefined ? message : encoder(message as never))
-}
-
-/**
- * The part of a frame with a place in a sequence that is the same for each session that follows the job: all but the head. It is made
- * once, when the entry is journalled, and shared.
- *
- * @category encoding
- * @since 0.1.0
- */
-export const encodeTail = (frame: {
-  readonly job_id: Ids.JobId
-  readonly trace_id: Ids.TraceId
-  readonly job_seq: number
-  /** The payload, already JSON text. */
-  readonly payload: string
-}): string =>
-  `,"job_id":${JSON.stringify(frame.job_id)},"trace_id":"${frame.trace_id}","job_seq":${frame.job_seq},"payload":${frame.payload}}`
-
-/**
- * The head that turns such a tail into the frame of one session.
- *
- * @category encoding
- * @since 0.1.0
- */
-export const encodeHead = (session: Ids.SessionId) => {
-  const member = `","session_id":${JSON.stringify(session)},"type":"`
-  return (type: string, id: Ids.MessageId, event_seq: number): string =>
-    `{"arcp":"${Version.version}","id":"${id}${member}${type}","event_seq":${event_seq}`
 }

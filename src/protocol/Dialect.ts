@@ -239,7 +239,17 @@ const event = (payload: Raw) => {
   if (payload["ts"] === null) delete payload["ts"]
   orElse(payload, "body", () => ({}))
   const { body, kind } = payload
-  if (!isRaw(body) || typeof kind !== "string") return
+  if (typeof kind === "string") normalizeBody(kind, body)
+}
+
+/**
+ * As {@link normalize}, for the body of an event of this kind alone.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const normalizeBody = (kind: string, body: unknown): void => {
+  if (!isRaw(body)) return
   if (kind === "tool_result" || kind === "tool_call" || kind === "delegate") dropNulls(body, "result", "args", "input")
   else if (!kind.startsWith("x-vendor.")) dropNulls(body)
   if (Object.hasOwn(bodies, kind)) bodies[kind]!(body)

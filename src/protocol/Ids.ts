@@ -125,13 +125,23 @@ export const sequencedMessageId = (session: SessionId): ((sequence: number) => M
     .replace(/[^0-9A-HJKMNP-TV-Z]/g, "0")
     .padStart(26, "0")
   const head = `msg_${body.slice(0, 10)}${body.slice(18)}`
+  // All but the last two digits change once in a thousand.
+  let page = Number.NaN
+  let text = ""
   return (sequence) => {
-    let text = ""
-    let rest = sequence
-    for (let digit = 0; digit < 8; digit++) {
-      text = base32[rest % 32] + text
-      rest = Math.floor(rest / 32)
+    const low = sequence % 1024
+    if (sequence - low !== page) {
+      page = sequence - low
+      text = head + digits(page / 1024, 6)
     }
-    return trust<MessageId>(head + text)
+    return trust<MessageId>(text + pairs[low]!)
   }
 }
+
+const digits = (value: number, count: number): string => {
+  let text = ""
+  for (let rest = value; text.length < count; rest = Math.floor(rest / 32)) text = base32[rest % 32]! + text
+  return text
+}
+
+const pairs = Array.from({ length: 1024 }, (_, value) => digits(value, 2))

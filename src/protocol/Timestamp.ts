@@ -21,7 +21,13 @@ export const Timestamp = Schema.String.check(Schema.isPattern(grammar, { expecte
  * @category conversions
  * @since 0.1.0
  */
-export const format = (millis: number): string => DateTime.formatIso(DateTime.makeUnsafe(millis))
+export const format = (millis: number): string => {
+  if (millis !== latest.millis) latest = { millis, text: DateTime.formatIso(DateTime.makeUnsafe(millis)) }
+  return latest.text
+}
+
+/** Most of what is written at one time tells one time. */
+let latest = { millis: Number.NaN, text: "" }
 
 /**
  * Milliseconds since the Unix epoch, or nothing for text that is not a timestamp or names no real date.

@@ -151,27 +151,24 @@ export const make = Effect.fnUntraced(function* (job: {
   const random = yield* SecureRandom.SecureRandom
   const collected = yield* Ref.make(Option.none<Collected>())
 
-  let stampedAt = -1
-  let stamp = ""
-  const timestamp = (millis: number) => {
-    if (millis !== stampedAt) {
-      stampedAt = millis
-      stamp = Timestamp.format(millis)
-    }
-    return stamp
-  }
+  // The runtime's: an agent can bring a clock of its own, but events tell the runtime's time.
+  const clock = yield* Clock.Clock
+  const head = headOfPayloads()
+  const urgently = { urgent: true }
 
   const append = (kind: string, body: unknown, isCost = false): Effect.Effect<void, ArcpError.InvalidRequest> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.suspend(() => {
       const text = stringify(body, config.maxPayload)
       if (Result.isFailure(text)) return Effect.fail(invalid(`${kind} body`, text.failure))
-      const payload = `{"kind":${JSON.stringify(kind)},"ts":"${timestamp(now)}","body":${text.success}}`
-      return Effect.catchTag(
-        journal.append(record.id, epoch, [{ type: "job.event", kind, payload }], {
-          urgent: isCost || job.isEnding()
-        }),
-        "JournalClosed",
-        () => Effect.interrupt
+      const payload = head(kind, clock.currentTimeMillisUnsafe()) + text.success + "}"
+      return Effect.catch(
+        journal.append(
+          record.id,
+          epoch,
+          [{ type: "job.event", kind, payload }],
+          isCost || job.isEnding() ? urgently : undefined
+        ),
+        speaksNoMore
       )
     })
 
@@ -331,6 +328,20 @@ export const make = Effect.fnUntraced(function* (job: {
   })
   return { context, leased, collected: Ref.get(collected) }
 })
+
+/** The job has ended: whoever still speaks for it ends too. */
+const speaksNoMore = () => Effect.interrupt
+
+/** Writes how the payload of an event begins. What is said at one time and of one kind begins alike. */
+const headOfPayloads = () => {
+  let last = { kind: "", millis: Number.NaN, text: "" }
+  return (kind: string, millis: number): string => {
+    if (last.millis !== millis || last.kind !== kind) {
+      last = { kind, millis, text: `{"kind":${JSON.stringify(kind)},"ts":"${Timestamp.format(millis)}","body":` }
+    }
+    return last.text
+  }
+}
 
 interface Chunk {
   readonly data: string

@@ -4,7 +4,7 @@
  * Jobs append and sessions read; neither knows the other. History and live are one cursor, so there is no moment between them in which an
  * event could be lost or repeated. The terminal entry is a job's last, by compare-and-set, so nothing overtakes it or follows it.
  *
- * An entry is encoded here, once, and shared by all who read it (see `Codec.encodeTail`).
+ * An entry is encoded here, once, and shared by all who read it (see `SequencedFrame`).
  *
  * **Pacing.** While a job has a pacer - its submitter, attached and reading - an append that would run more than the window ahead of it
  * suspends. Of several submitters the one that has been attached longest is the pacer. Without one an append never suspends: the job runs
@@ -14,9 +14,21 @@
  */
 import { Context, Effect, Latch, Layer, Option, Schema, type Scope, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as Codec from "../protocol/Codec.ts"
 import type * as Ids from "../protocol/Ids.ts"
+import * as ChunkedLog from "./internal/chunkedLog.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
+
+/**
+ * What the runtime itself has to know of an entry, without reading its text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Note =
+  /** The job handed work on to this one, see `delegate` (§10). */
+  | { readonly _tag: "Child"; readonly job: Ids.JobId }
+  /** This credential has a new value, which is in no journal (§9.8.2). */
+  | { readonly _tag: "Rotated"; readonly credential: Ids.CredentialId }
 
 /**
  * Something a job said, its payload already JSON text.
@@ -29,6 +41,7 @@ export interface Draft {
   /** The event's kind; empty for a terminal. */
   readonly kind: string
   readonly payload: string
+  readonly note?: Note
 }
 
 /**
@@ -41,6 +54,7 @@ export interface Entry {
   readonly type: Draft["type"]
   readonly kind: string
   readonly tail: string
+  readonly note: Note | undefined
 }
 
 /**
@@ -133,14 +147,8 @@ export const follow = (
     })
   )
 
-interface Log {
-  readonly id: Ids.JobId
-  readonly traceId: Ids.TraceId
-  readonly entries: Array<Entry>
-  /** The offset of `entries[0]`. */
-  first: number
-  characters: number
-  ended: boolean
+interface Journal {
+  readonly log: ChunkedLog.ChunkedLog
   epoch: number
   /** The attached submitters, the first of which is the pacer. */
   readonly readers: Map<Ids.SessionId, Reader>
@@ -148,10 +156,10 @@ interface Log {
   readonly watchers: Set<() => void>
 }
 
-/** How far a submitter has come, and how many characters lie beyond that. */
+/** How far a submitter has come, and what all up to there weighs. */
 interface Reader {
-  offset: number
-  ahead: number
+  readonly offset: number
+  readonly weight: number
 }
 
 /**
@@ -164,82 +172,67 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
   JobJournal,
   Effect.gen(function* () {
     const config = yield* RuntimeConfig.RuntimeConfig
-    const logs = new Map<Ids.JobId, Log>()
+    const journals = new Map<Ids.JobId, Journal>()
+    /** What all of them together weigh. */
     let total = 0
 
-    const tip = (log: Log) => log.first + log.entries.length - 1
-
     /** Of several submitters the one that has been attached longest. */
-    const pacerOf = (log: Log): Reader | undefined => log.readers.values().next().value
+    const pacerOf = (journal: Journal): Reader | undefined => journal.readers.values().next().value
 
-    /** What counts against the bounds. Outcomes have one of their own, `maxOutcomes`: they must not push out what running jobs say. */
-    const weigh = (entry: Entry) => (entry.type === "job.event" ? entry.tail.length : 0)
-
-    const drop = (log: Log, count: number) => {
-      for (const entry of log.entries.splice(0, count)) {
-        const weight = weigh(entry)
-        for (const reader of log.readers.values()) if (log.first > reader.offset) reader.ahead -= weight
-        log.characters -= weight
-        total -= weight
-        log.first++
-      }
+    /** How far the job is ahead of its pacer. */
+    const lead = (journal: Journal): number => {
+      const pacer = pacerOf(journal)
+      return pacer === undefined ? 0 : journal.log.written - Math.max(pacer.weight, journal.log.dropped)
     }
 
-    /** Drops the oldest entries of a log, of the first `most`, until no more than `target` characters are left. Never a terminal. */
-    const evict = (log: Log, target: number, most: number) => {
-      const droppable = Math.min(most, log.entries.length - (log.ended ? 1 : 0))
-      let count = 0
-      for (let left = log.characters; count < droppable && left > target; count++) left -= weigh(log.entries[count]!)
-      if (count > 0) drop(log, count)
+    /** Changes a log, and keeps count. */
+    const changing = (log: ChunkedLog.ChunkedLog, change: () => void) => {
+      const before = ChunkedLog.weight(log)
+      change()
+      total += ChunkedLog.weight(log) - before
     }
 
-    /** Room is made an eighth at a time, so that what is full does not shift its entries, or go through all logs, at each append. */
+    const evict = (log: ChunkedLog.ChunkedLog, target: number, most: number) =>
+      changing(log, () => ChunkedLog.evict(log, target, most))
+
+    /** Room is made an eighth at a time, so that what is full does not go through all logs at each append. */
     const spared = (limit: number) => limit - limit / 8
 
-    /** How many of a log's entries nobody waits for: all that its pacer has read, or all there are. */
-    const unawaited = (log: Log): number => {
-      const pacer = pacerOf(log)
-      return pacer === undefined ? log.entries.length : pacer.offset + 1 - log.first
-    }
+    /** How many of the entries nobody waits for: all that the pacer has read, or all there are. */
+    const unawaited = (journal: Journal): number =>
+      (pacerOf(journal)?.offset ?? journal.log.next - 1) + 1 - journal.log.first
 
     /** What a pacer has read goes first, then what none waits for, of ended jobs before running ones; in each case the oldest jobs'. */
     const evictAll = () => {
       const target = spared(config.maxJournal)
-      const turns: ReadonlyArray<(log: Log) => boolean> = [
-        (log) => log.readers.size > 0,
-        (log) => log.ended,
-        (log) => !log.ended
+      const turns: ReadonlyArray<(journal: Journal) => boolean> = [
+        ({ readers }) => readers.size > 0,
+        ({ log }) => log.terminal !== undefined,
+        ({ log }) => log.terminal === undefined
       ]
       for (const isDue of turns) {
-        for (const log of logs.values()) {
+        for (const journal of journals.values()) {
           if (total <= target) return
-          if (isDue(log)) evict(log, log.characters - (total - target), unawaited(log))
+          if (!isDue(journal)) continue
+          evict(journal.log, ChunkedLog.weight(journal.log) - (total - target), unawaited(journal))
         }
       }
     }
 
-    const push = (log: Log, draft: Draft) => {
-      const tail = Codec.encodeTail({
-        job_id: log.id,
-        trace_id: log.traceId,
-        job_seq: tip(log) + 2,
-        payload: draft.payload
+    const push = (journal: Journal, drafts: NonEmptyReadonlyArray<Draft>) => {
+      const { log, watchers } = journal
+      changing(log, () => {
+        for (const draft of drafts) ChunkedLog.push(log, draft)
       })
-      const entry: Entry = { type: draft.type, kind: draft.kind, tail }
-      const weight = weigh(entry)
-      log.entries.push(entry)
-      log.characters += weight
-      total += weight
-      for (const reader of log.readers.values()) reader.ahead += weight
-    }
-
-    const settle = (log: Log) => {
-      if (log.characters > config.maxJournalPerJob) evict(log, spared(config.maxJournalPerJob), unawaited(log))
+      if (ChunkedLog.weight(log) > config.maxJournalPerJob) {
+        evict(log, spared(config.maxJournalPerJob), unawaited(journal))
+      }
       if (total > config.maxJournal) evictAll()
-      for (const wake of log.watchers) wake()
+      for (const wake of watchers) wake()
     }
 
-    const closed = (job: Ids.JobId, reason: JournalClosed["reason"]) => new JournalClosed({ job_id: job, reason })
+    const closed = (job: Ids.JobId, reason: JournalClosed["reason"]) =>
+      Effect.fail(new JournalClosed({ job_id: job, reason }))
 
     const append = (
       job: Ids.JobId,
@@ -248,31 +241,24 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
       options?: { readonly urgent?: boolean }
     ): Effect.Effect<void, JournalClosed> =>
       Effect.suspend(() => {
-        const log = logs.get(job)
-        if (log === undefined) return Effect.fail(closed(job, "unknown"))
-        if (log.epoch !== epoch) return Effect.fail(closed(job, "stale"))
-        if (log.ended) return Effect.fail(closed(job, "ended"))
+        const journal = journals.get(job)
+        if (journal === undefined) return closed(job, "unknown")
+        if (journal.epoch !== epoch) return closed(job, "stale")
+        if (journal.log.terminal !== undefined) return closed(job, "ended")
         const window = config.pacingWindow + (options?.urgent === true ? config.pacingReserve : 0)
-        const pacer = pacerOf(log)
-        if (pacer !== undefined && pacer.ahead > window) {
-          log.room.closeUnsafe()
-          return Effect.andThen(log.room.await, append(job, epoch, drafts, options))
+        if (lead(journal) > window) {
+          journal.room.closeUnsafe()
+          return Effect.andThen(journal.room.await, append(job, epoch, drafts, options))
         }
-        for (const draft of drafts) push(log, draft)
-        settle(log)
+        push(journal, drafts)
         return Effect.void
       })
 
     return JobJournal.of({
-      open: ({ id, traceId }) =>
+      open: (job) =>
         Effect.sync(() => {
-          logs.set(id, {
-            id,
-            traceId,
-            entries: [],
-            first: 0,
-            characters: 0,
-            ended: false,
+          journals.set(job.id, {
+            log: ChunkedLog.make(job),
             epoch: 1,
             readers: new Map(),
             room: Latch.makeUnsafe(true),
@@ -282,64 +268,45 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
       append,
       end: (job, epoch, terminal) =>
         Effect.sync(() => {
-          const log = logs.get(job)
-          if (log === undefined || log.ended || log.epoch !== epoch) return false
-          push(log, terminal)
-          log.ended = true
-          log.room.openUnsafe()
-          settle(log)
+          const journal = journals.get(job)
+          if (journal === undefined || journal.log.terminal !== undefined || journal.epoch !== epoch) return false
+          push(journal, [terminal])
+          journal.room.openUnsafe()
           return true
         }),
       read: (job, after, characters) =>
         Effect.sync(() => {
-          const log = logs.get(job)
-          if (log === undefined) return { firstOffset: after + 1, entries: [], ended: true }
-          const start = Math.min(log.entries.length, Math.max(0, after + 1 - log.first))
-          let end = start
-          for (let taken = 0; end < log.entries.length && (end === start || taken < characters); end++) {
-            taken += log.entries[end]!.tail.length
-          }
-          return {
-            firstOffset: log.first + start,
-            entries: log.entries.slice(start, end),
-            ended: log.ended && end === log.entries.length
-          }
+          const journal = journals.get(job)
+          return journal === undefined
+            ? { firstOffset: after + 1, entries: [], ended: true }
+            : ChunkedLog.read(journal.log, after, characters)
         }),
-      tip: (job) =>
-        Effect.sync(() => {
-          const log = logs.get(job)
-          return log === undefined ? -1 : tip(log)
-        }),
+      tip: (job) => Effect.sync(() => (journals.get(job)?.log.next ?? 0) - 1),
       watch: (job, wake) =>
         Effect.acquireRelease(
-          Effect.sync(() => logs.get(job)?.watchers.add(wake)),
-          () => Effect.sync(() => logs.get(job)?.watchers.delete(wake))
+          Effect.sync(() => journals.get(job)?.watchers.add(wake)),
+          () => Effect.sync(() => journals.get(job)?.watchers.delete(wake))
         ),
       advance: (job, session, offset) =>
         Effect.sync(() => {
-          const log = logs.get(job)
-          if (log === undefined) return
-          if (Option.isNone(offset)) {
-            log.readers.delete(session)
-          } else {
-            const reader = log.readers.get(session) ?? { offset: log.first - 1, ahead: log.characters }
-            log.readers.set(session, reader)
-            for (let at = Math.max(reader.offset + 1, log.first); at <= Math.min(offset.value, tip(log)); at++) {
-              reader.ahead -= weigh(log.entries[at - log.first]!)
-            }
-            reader.offset = Math.max(reader.offset, offset.value)
+          const journal = journals.get(job)
+          if (journal === undefined) return
+          const { log, readers } = journal
+          if (Option.isNone(offset)) readers.delete(session)
+          else {
+            const reached = Math.max(readers.get(session)?.offset ?? log.first - 1, offset.value)
+            readers.set(session, { offset: reached, weight: ChunkedLog.weightUpTo(log, reached) })
           }
-          const pacer = pacerOf(log)
-          if (pacer === undefined || pacer.ahead <= config.pacingWindow) log.room.openUnsafe()
+          if (lead(journal) <= config.pacingWindow) journal.room.openUnsafe()
         }),
       remove: (job) =>
         Effect.sync(() => {
-          const log = logs.get(job)
-          if (log === undefined) return
-          drop(log, log.entries.length)
-          logs.delete(job)
-          log.room.openUnsafe()
-          for (const wake of log.watchers) wake()
+          const journal = journals.get(job)
+          if (journal === undefined) return
+          total -= ChunkedLog.weight(journal.log)
+          journals.delete(job)
+          journal.room.openUnsafe()
+          for (const wake of journal.watchers) wake()
         })
     })
   })

@@ -20,9 +20,10 @@ import { Array as Arr, Clock, Effect, Exit, Latch, Option, Scope } from "effect"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
-import * as Ids from "../protocol/Ids.ts"
+import type * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
+import * as SequencedFrame from "../protocol/SequencedFrame.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Connection from "../session/Connection.ts"
 import * as AckWindow from "./internal/ackWindow.ts"
@@ -104,8 +105,7 @@ export const make: (session: {
     const store = yield* SessionStore.SessionStore
     const owner = yield* Effect.scope
     const services = yield* Effect.context<JobJournal.JobJournal | SessionStore.SessionStore>()
-    const head = Codec.encodeHead(id)
-    const messageId = Ids.sequencedMessageId(id)
+    const head = SequencedFrame.head(id)
     /** Whether acknowledgements pace this client; `ack` alone does not say that any will come. */
     const declared = profile === "effect" && features.has("ack")
 
@@ -128,7 +128,7 @@ export const make: (session: {
     /** Whether the client was told that it lags, and has not caught up since. */
     let warned = false
 
-    const frame = (type: string, seq: number, tail: string) => head(type, messageId(seq), seq) + tail
+    const frame = (type: string, seq: number, tail: string) => head(type, seq) + tail
 
     const roomy: Effect.Effect<void> = Effect.suspend(() => {
       if (waiting <= config.maxPendingReplies) return Effect.void

@@ -35,7 +35,7 @@ export const layer = <R = never>(
     Dialer,
     Effect.map(Effect.context<Exclude<R, Scope.Scope>>(), (context) =>
       Dialer.of({
-        dial: Effect.map(open, (frames) => Connection.make(frames, Codec.decodeFromRuntime)).pipe(
+        dial: Effect.map(open, (frames) => Connection.make(frames, Codec.decoderFromRuntime())).pipe(
           // The caller's context wins: the connection belongs to its scope, not to the layer's.
           Effect.updateContext(
             (input: Context.Context<Scope.Scope>) => Context.merge(context, input) as Context.Context<Scope.Scope | R>

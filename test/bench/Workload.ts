@@ -3,8 +3,8 @@
  */
 import { Schema } from "effect"
 import * as AgentContract from "../../src/protocol/AgentContract.ts"
-import * as Codec from "../../src/protocol/Codec.ts"
 import * as Ids from "../../src/protocol/Ids.ts"
+import * as SequencedFrame from "../../src/protocol/SequencedFrame.ts"
 
 export const token = "bench-token"
 
@@ -42,16 +42,17 @@ const job_id = Ids.JobId.make("job_01JZBENCH0000000000000000B")
 const trace_id = Ids.TraceId.make("4bf92f3577b34da6a3ce929d0e0e4736")
 const ts = "2026-01-01T00:00:00.000Z"
 
-const headOf = Codec.encodeHead(session)
-const idOf = Ids.sequencedMessageId(session)
+const headOf = SequencedFrame.head(session)
 
 /** The body of one event. */
 export const eventBody = () => ({ level: "info", message })
 
+const tail = SequencedFrame.tail(job_id, trace_id)
+
 /** What the runtime does for one event: the body, its place in the job, its place in the session. */
 export const encodeEvent = (seq: number, body: unknown): string => {
   const payload = `{"kind":"log","ts":"${ts}","body":${JSON.stringify(body)}}`
-  return headOf("job.event", idOf(seq), seq) + Codec.encodeTail({ job_id, trace_id, job_seq: seq, payload })
+  return headOf("job.event", seq) + tail.job + String(seq) + tail.between + payload + tail.after
 }
 
 /** The same frame as an object. */

@@ -93,17 +93,18 @@ export const make = (options: {
   readonly manual: boolean
 }): ClientSession => {
   const declared = options.welcome.capabilities[Feature.declaration.key] !== undefined
+  const paced = declared && options.features.has("ack")
   return {
     ...options,
     declared,
-    paced: declared && options.features.has("ack"),
+    paced,
     permits: Semaphore.makeUnsafe(declared ? options.limits.requests : 1),
     requests: Requests.make(),
     traceIds: new Set(),
     jobs: new Map(),
     settled: new Set(),
     observers: new Map(),
-    pace: Pace.make(options.lastSeq),
+    pace: Pace.make(options.lastSeq, paced),
     held: new Map(),
     pings: new Map(),
     space: Latch.makeUnsafe(true),

@@ -17,11 +17,9 @@ const envelopeWeight = 256
 
 /** The codec has checked that the body is one of its kind. */
 const eventOf = (self: ClientSession, { payload }: JobMessage.Event): JobEvent.JobEvent =>
-  ({
-    kind: payload.kind,
-    ts: payload.ts ?? Timestamp.format(self.clock.currentTimeMillisUnsafe()),
-    body: payload.body
-  }) as JobEvent.JobEvent
+  (payload.ts === undefined
+    ? { ...payload, ts: Timestamp.format(self.clock.currentTimeMillisUnsafe()) }
+    : payload) as JobEvent.JobEvent
 
 const noObservers: ReadonlySet<Job.Followed> = new Set()
 

@@ -4,18 +4,13 @@
  * Nothing that an active reader has not taken is ever evicted; while one is behind, {@link isFull} tells the connection to wait. When
  * nobody reads, the oldest events give way, and a stream that is opened later is told how many.
  */
-import { Cause, Effect, Latch, type Scope, Stream } from "effect"
+import { Array as Arr, Cause, Effect, Latch, type Scope, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobEvent from "../../protocol/JobEvent.ts"
 import type * as ClientError from "../ClientError.ts"
 import * as Pace from "./pace.ts"
-
-interface Entry {
-  readonly event: JobEvent.JobEvent
-  readonly weight: number
-}
 
 interface Reader {
   /** The offset of the event that it takes next. */
@@ -27,7 +22,9 @@ interface Reader {
 export interface EventBuffer {
   readonly maxEvents: number
   readonly maxBytes: number
-  entries: Array<Entry>
+  entries: Array<JobEvent.JobEvent>
+  /** What each of them weighs. */
+  weights: Array<number>
   bytes: number
   /** The offset of the oldest entry: how many there were before it. */
   first: number
@@ -59,10 +56,11 @@ export interface Options {
 
 export const make = ({ job, manual, ...options }: Options): EventBuffer => ({
   ...options,
-  ledger: { job, entries: [] },
+  ledger: { job, runs: [] },
   offsets: manual ? new WeakMap() : undefined,
   processed: 0,
   entries: [],
+  weights: [],
   bytes: 0,
   first: 0,
   end: "running",
@@ -86,9 +84,11 @@ const trim = (self: EventBuffer) => {
     (self.entries.length - count > maxEvents || self.bytes > maxBytes) &&
     count < self.entries.length
   ) {
-    self.bytes -= self.entries[count++]!.weight
+    self.bytes -= self.weights[count++]!
   }
+  if (count === 0) return
   self.entries.splice(0, count)
+  self.weights.splice(0, count)
   self.first += count
 }
 
@@ -107,7 +107,8 @@ export const append = (
   const isRead = self.readers.size > 0 && seq !== undefined
   if (isRead) Pace.enter(self.pace, self.ledger, offset, seq, weight)
   self.offsets?.set(event, offset)
-  self.entries.push({ event, weight })
+  self.entries.push(event)
+  self.weights.push(weight)
   self.bytes += weight
   trim(self)
   self.changed.openUnsafe()
@@ -159,6 +160,7 @@ export const discard = (self: EventBuffer): void => {
   self.discarded = true
   self.first += self.entries.length
   self.entries = []
+  self.weights = []
   self.bytes = 0
 }
 
@@ -177,12 +179,12 @@ const pull = (
     reader.done = reader.position
     settle(self)
     const from = reader.position - self.first
-    const [head, ...rest] = self.entries.slice(from, from + pageSize)
-    if (head !== undefined) {
-      reader.position += 1 + rest.length
+    const page = self.entries.slice(from, from + pageSize)
+    if (Arr.isArrayNonEmpty(page)) {
+      reader.position += page.length
       trim(self)
       self.space.openUnsafe()
-      return Effect.succeed([head.event, ...rest.map((entry) => entry.event)] as const)
+      return Effect.succeed(page)
     }
     if (self.end === "done") return Cause.done()
     if (self.end !== "running") return Effect.fail(self.end)
@@ -227,22 +229,12 @@ export const stream = (
 ): Stream.Stream<JobEvent.JobEvent, ClientError.EventsError> =>
   Stream.unwrap(Effect.suspend(() => (self.first > 0 ? Effect.succeed(late(self.first)) : open(self))))
 
-/** What a value takes in memory, roughly, in bytes. Not recursive: a peer decides how deep it is. */
+/** What a value takes in memory, roughly, in bytes. The codec has seen to it that nothing is too deep to go through. */
 export const weigh = (value: unknown): number => {
-  let weight = 0
-  const rest = [value]
-  while (rest.length > 0) {
-    const next = rest.pop()
-    weight += 16
-    if (typeof next === "string") weight += next.length * 2
-    else if (Array.isArray(next)) {
-      for (const item of next) rest.push(item)
-    } else if (typeof next === "object" && next !== null) {
-      for (const [key, member] of Object.entries(next)) {
-        weight += key.length * 2
-        rest.push(member)
-      }
-    }
-  }
+  if (typeof value === "string") return 16 + value.length * 2
+  if (typeof value !== "object" || value === null) return 16
+  let weight = 16
+  if (Array.isArray(value)) for (const item of value) weight += weigh(item)
+  else for (const key in value) weight += key.length * 2 + weigh(value[key as keyof typeof value])
   return weight
 }

@@ -8,7 +8,7 @@ import { Latch } from "effect"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 
-/** Events after which an acknowledgement is due. */
+/** Events after which an acknowledgement is due, for a runtime that only takes note of it. */
 const maxEvents = 32
 /** As much of what they weigh in memory: well within half of the window that a runtime gives a job, whatever the events look like. */
 const maxWeight = 512 * 1024
@@ -16,6 +16,8 @@ const maxWeight = 512 * 1024
 export const interval = 250
 
 export interface Pace {
+  /** Events after which an acknowledgement is due. Where it opens a window, what they weigh counts and their number does not. */
+  readonly maxEvents: number
   /** The ledgers with something in them. */
   readonly open: Set<Ledger>
   /** The last number of each job, as far as it is not acknowledged. */
@@ -34,10 +36,20 @@ export interface Pace {
 /** What one reading of a job has yet to consume, oldest first. */
 export interface Ledger {
   readonly job: Ids.JobId
-  readonly entries: Array<{ readonly offset: number; readonly seq: number; readonly weight: number }>
+  readonly runs: Array<Run>
 }
 
-export const make = (acknowledged: number): Pace => ({
+/** Events that follow one another both in the reading and in the session. */
+interface Run {
+  offset: number
+  seq: number
+  count: number
+  /** All of them together. */
+  weight: number
+}
+
+export const make = (acknowledged: number, paces: boolean): Pace => ({
+  maxEvents: paces ? Number.POSITIVE_INFINITY : maxEvents,
   open: new Set(),
   last: new Map(),
   acknowledgedJobs: new Map(),
@@ -56,36 +68,58 @@ export const consumed = (self: Pace, events: number, weight: number): void => {
   self.events += events
   self.weight += weight
   self.pending.openUnsafe()
-  if (self.events >= maxEvents || self.weight >= maxWeight) self.due.openUnsafe()
+  if (self.events >= self.maxEvents || self.weight >= maxWeight) self.due.openUnsafe()
 }
 
 export const enter = (self: Pace, ledger: Ledger, offset: number, seq: number, weight: number): void => {
-  ledger.entries.push({ offset, seq, weight })
+  const last = ledger.runs.at(-1)
+  if (last !== undefined && last.offset + last.count === offset && last.seq + last.count === seq) {
+    last.count++
+    last.weight += weight
+    return
+  }
+  ledger.runs.push({ offset, seq, count: 1, weight })
   self.open.add(ledger)
 }
 
 /** All before this offset has been consumed. */
 export const settle = (self: Pace, ledger: Ledger, offset: number): void => {
-  const { entries } = ledger
+  const { runs } = ledger
+  let whole = 0
   let count = 0
   let weight = 0
-  while (count < entries.length && entries[count]!.offset < offset) weight += entries[count++]!.weight
+  for (; whole < runs.length && runs[whole]!.offset + runs[whole]!.count <= offset; whole++) {
+    count += runs[whole]!.count
+    weight += runs[whole]!.weight
+  }
+  runs.splice(0, whole)
+  const first = runs[0]
+  if (first !== undefined && first.offset < offset) {
+    const done = offset - first.offset
+    // As if all of a run weighed the same.
+    const share = Math.round((first.weight * done) / first.count)
+    first.offset += done
+    first.seq += done
+    first.count -= done
+    first.weight -= share
+    count += done
+    weight += share
+  }
   if (count === 0) return
-  entries.splice(0, count)
-  if (entries.length === 0) self.open.delete(ledger)
+  if (runs.length === 0) self.open.delete(ledger)
   consumed(self, count, weight)
 }
 
 /** The highest number up to which nothing waits for a consumer. */
 export const cumulative = (self: Pace, lastSeq: number): number => {
   let seq = lastSeq
-  for (const { entries } of self.open) seq = Math.min(seq, entries[0]!.seq - 1)
+  for (const { runs } of self.open) seq = Math.min(seq, runs[0]!.seq - 1)
   return seq
 }
 
 const ofJob = (self: Pace, job: Ids.JobId, last: number): number => {
   let seq = last
-  for (const ledger of self.open) if (ledger.job === job) seq = Math.min(seq, ledger.entries[0]!.seq - 1)
+  for (const ledger of self.open) if (ledger.job === job) seq = Math.min(seq, ledger.runs[0]!.seq - 1)
   return seq
 }
 

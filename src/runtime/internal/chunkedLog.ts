@@ -1,0 +1,157 @@
+/**
+ * The entries of one job in memory: text in chunks, and beside it where each entry ends. An entry has no object of its own and no text that
+ * hangs together from pieces, so a million of them cost their characters and little more, and the garbage collector has nothing to visit.
+ *
+ * An entry is written as pieces, which become one flat text when somebody reads or the chunk is full.
+ */
+import type * as Ids from "../../protocol/Ids.ts"
+import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
+import type * as JobJournal from "../JobJournal.ts"
+
+interface Chunk {
+  /** The offset of its first entry. */
+  readonly first: number
+  /** What all entries before it weigh. */
+  readonly origin: number
+  readonly kinds: Array<string>
+  /** Where each entry ends in the text. */
+  readonly ends: Array<number>
+  text: string
+  /** What is to come after the text. */
+  pieces: Array<string>
+}
+
+export interface ChunkedLog {
+  readonly tail: SequencedFrame.Tail
+  readonly chunks: Array<Chunk>
+  /** What the runtime has to know of single entries. */
+  readonly notes: Map<number, JobJournal.Note>
+  /** The offset of the oldest entry that is kept. */
+  first: number
+  /** The offset that the next entry gets. */
+  next: number
+  /** What all entries weigh that were ever written. */
+  written: number
+  /** What those weigh that are kept no more. */
+  dropped: number
+  /** The type of the terminal, once that is there. */
+  terminal: JobJournal.Draft["type"] | undefined
+}
+
+/** Characters after which a chunk is full. */
+const chunkSize = 16 * 1024
+
+export const make = (job: { readonly id: Ids.JobId; readonly traceId: Ids.TraceId }): ChunkedLog => ({
+  tail: SequencedFrame.tail(job.id, job.traceId),
+  chunks: [],
+  notes: new Map(),
+  first: 0,
+  next: 0,
+  written: 0,
+  dropped: 0,
+  terminal: undefined
+})
+
+/** What is kept weighs: its characters, but for those of an outcome. Outcomes have a bound of their own. */
+export const weight = (log: ChunkedLog): number => log.written - log.dropped
+
+const lengthOf = (chunk: Chunk): number => chunk.ends.at(-1) ?? 0
+
+const open = (log: ChunkedLog): Chunk => {
+  const last = log.chunks.at(-1)
+  if (last !== undefined && lengthOf(last) < chunkSize) return last
+  if (last !== undefined) flatten(last)
+  const chunk: Chunk = { first: log.next, origin: log.written, kinds: [], ends: [], text: "", pieces: [] }
+  log.chunks.push(chunk)
+  return chunk
+}
+
+const flatten = (chunk: Chunk): string => {
+  if (chunk.pieces.length > 0) {
+    chunk.text = chunk.text === "" ? chunk.pieces.join("") : [chunk.text, ...chunk.pieces].join("")
+    chunk.pieces = []
+  }
+  return chunk.text
+}
+
+export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
+  const chunk = open(log)
+  const { payload } = draft
+  const { after, between, job } = log.tail
+  const seq = String(log.next + 1)
+  const length = job.length + seq.length + between.length + payload.length + after.length
+  chunk.pieces.push(job, seq, between, payload, after)
+  chunk.kinds.push(draft.kind)
+  chunk.ends.push(lengthOf(chunk) + length)
+  if (draft.note !== undefined) log.notes.set(log.next, draft.note)
+  if (draft.type === "job.event") log.written += length
+  else log.terminal = draft.type
+  log.next++
+}
+
+/** The chunk that holds an offset which is kept. */
+const chunkAt = (log: ChunkedLog, offset: number): number => {
+  let low = 0
+  for (let high = log.chunks.length - 1; low < high;) {
+    const middle = (low + high + 1) >>> 1
+    if (log.chunks[middle]!.first <= offset) low = middle
+    else high = middle - 1
+  }
+  return low
+}
+
+/** What all entries up to and including this offset weigh, those included that are kept no more. */
+export const weightUpTo = (log: ChunkedLog, offset: number): number => {
+  if (offset < log.first) return log.dropped
+  if (offset >= log.next - 1) return log.written
+  const chunk = log.chunks[chunkAt(log, offset)]!
+  return chunk.origin + chunk.ends[offset - chunk.first]!
+}
+
+/** Drops the oldest entries, of the first `most`, until what is kept weighs no more than `target`. Never an outcome. */
+export const evict = (log: ChunkedLog, target: number, most: number): void => {
+  const limit = Math.min(log.first + most, log.terminal === undefined ? log.next : log.next - 1)
+  let offset = log.first
+  while (offset < limit && log.written - weightUpTo(log, offset - 1) > target) {
+    const chunk = log.chunks[chunkAt(log, offset)]!
+    const end = chunk.first + chunk.ends.length
+    // A whole chunk at a time, as long as what is left is still too much.
+    offset = end <= limit && log.written - chunk.origin - lengthOf(chunk) >= target ? end : offset + 1
+  }
+  dropBefore(log, offset)
+}
+
+/** Forgets all entries before this offset. */
+export const dropBefore = (log: ChunkedLog, offset: number): void => {
+  if (offset <= log.first) return
+  log.dropped = weightUpTo(log, offset - 1)
+  for (const noted of log.notes.keys()) if (noted < offset) log.notes.delete(noted)
+  log.first = offset
+  const gone = log.chunks.findIndex((chunk) => chunk.first + chunk.ends.length > offset)
+  log.chunks.splice(0, gone < 0 ? log.chunks.length : gone)
+}
+
+/** The entries after an offset, of about so many characters, at least one if there is one. */
+export const read = (log: ChunkedLog, after: number, characters: number): JobJournal.Page => {
+  const start = Math.min(log.next, Math.max(after + 1, log.first))
+  const entries: Array<JobJournal.Entry> = []
+  let taken = 0
+  for (let at = start < log.next ? chunkAt(log, start) : log.chunks.length; at < log.chunks.length; at++) {
+    const chunk = log.chunks[at]!
+    const text = flatten(chunk)
+    for (let index = Math.max(0, start - chunk.first); index < chunk.ends.length; index++) {
+      if (taken >= characters && taken > 0) return { firstOffset: start, entries, ended: false }
+      const from = index === 0 ? 0 : chunk.ends[index - 1]!
+      const to = chunk.ends[index]!
+      const kind = chunk.kinds[index]!
+      taken += to - from
+      entries.push({
+        type: kind === "" ? log.terminal! : "job.event",
+        kind,
+        tail: text.slice(from, to),
+        note: log.notes.size === 0 ? undefined : log.notes.get(chunk.first + index)
+      })
+    }
+  }
+  return { firstOffset: start, entries, ended: log.terminal !== undefined }
+}
