@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Capability from "../protocol/Capability.ts"
 import type * as Authenticator from "./Authenticator.ts"
@@ -40,9 +40,15 @@ export class Leases extends Context.Service<
   }
 >()("arcp/authority/Leases") {}
 
-const compile = Effect.fnUntraced(function* ({ constraints = {}, now, request = {} }: Request) {
-  return yield* Effect.fromResult(Lease.make(request, constraints, now ?? (yield* Clock.currentTimeMillis)))
-})
+const compile = ({ constraints, now, request }: Request): Effect.Effect<Lease.Lease, ArcpError.InvalidRequest> =>
+  request === undefined && constraints === undefined
+    ? nothing
+    : Effect.clockWith((clock) =>
+        Effect.fromResult(Lease.make(request ?? {}, constraints ?? {}, now ?? clock.currentTimeMillisUnsafe()))
+      )
+
+/** What is granted where nothing is asked for, as for most jobs that only compute. */
+const nothing = Effect.fromResult(Lease.make({}, {}, 0))
 
 /**
  * Grants what is asked for, if it is well formed.
@@ -50,10 +56,7 @@ const compile = Effect.fnUntraced(function* ({ constraints = {}, now, request = 
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Leases> = Layer.succeed(
-  Leases,
-  Leases.of({ grant: Effect.fn("Leases.grant")(compile) })
-)
+export const layer: Layer.Layer<Leases> = Layer.succeed(Leases, Leases.of({ grant: compile }))
 
 /**
  * One pattern that someone asks for.

@@ -295,15 +295,15 @@ const make = Effect.fnUntraced(function* (options: Options, persistence: Persist
     token: options.token,
     features: options.features ?? features,
     handshakeTimeout: options.handshakeTimeout ?? Duration.seconds(10),
+    requestTimeout: options.requestTimeout ?? Duration.seconds(30),
     limits: { ...limits, ...options.limits },
     manual: options.ack === "manual",
     persistence,
     reconnect: options.reconnect === false ? undefined : (options.reconnect ?? Resumption.defaultSchedule)
   })
-  const within = Duration.toMillis(options.requestTimeout ?? Duration.seconds(30))
   const context = yield* Effect.context<SecureRandom.SecureRandom>()
-  const submitter = Submitter.make({ conversation, context, within })
-  const watcher = Watcher.make({ conversation, context, within })
+  const submitter = Submitter.make({ conversation, context })
+  const watcher = Watcher.make({ conversation, context })
 
   const contracted = <Input extends Schema.Top, Output extends Schema.Top, Failure extends Schema.Top>(
     agent: AgentContract.AgentContract<Input, Output, Failure>,
@@ -337,7 +337,7 @@ const make = Effect.fnUntraced(function* (options: Options, persistence: Persist
     state: SubscriptionRef.changes(conversation.state),
     ping: Effect.flatMap(conversation.session, (session) =>
       session.features.has("heartbeat")
-        ? Effect.map(Effect.timed(Exchange.ping(session, within)), ([duration]) => duration)
+        ? Effect.map(Effect.timed(Exchange.ping(session)), ([duration]) => duration)
         : Effect.fail(
             new ArcpError.InvalidRequest({
               message: `ping: the session has not negotiated "heartbeat"`,

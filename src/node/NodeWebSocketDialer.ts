@@ -11,6 +11,7 @@ import { ConnectionError } from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
 import * as FrameSize from "../transport/FrameSize.ts"
 import * as WebSocketTransport from "../transport/WebSocketTransport.ts"
+import * as NodeSocket from "./internal/nodeSocket.ts"
 
 /**
  * @category options
@@ -50,9 +51,9 @@ export const dial = (options: Options): Effect.Effect<Connection.Frames, Connect
         try: () => {
           const ws = new NodeWS.WebSocket(url, limits)
           ws.once("upgrade", (response) => {
-            wire = response.socket
+            wire = NodeSocket.clientWire(ws, response.socket)
           })
-          return ws
+          return NodeSocket.make(ws)
         },
         catch: (cause) => new ConnectionError({ reason: "open", message: "the WebSocket could not be made", cause })
       }),

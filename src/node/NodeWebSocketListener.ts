@@ -17,6 +17,7 @@ import * as Admission from "../transport/Admission.ts"
 import * as FrameSize from "../transport/FrameSize.ts"
 import * as Loopback from "../transport/Loopback.ts"
 import * as WebSocketTransport from "../transport/WebSocketTransport.ts"
+import * as NodeSocket from "./internal/nodeSocket.ts"
 
 /**
  * @category options
@@ -202,13 +203,16 @@ export const make = (
     const line = (ws: NodeWS.WebSocket, socket: Net.Socket) => {
       const peer = socket.remoteAddress ?? ""
       return WebSocketTransport.fromWebSocket(
-        Effect.acquireRelease(Effect.succeed(ws), () => Effect.sync(() => ws.close())),
+        Effect.acquireRelease(
+          Effect.sync(() => NodeSocket.make(ws)),
+          () => Effect.sync(() => ws.close())
+        ),
         {
           secure: options.secure ?? (options.tls !== undefined || Loopback.is(peer)),
           peer: `${bracketed(peer)}:${socket.remotePort}`,
           maxFrameBytes,
           highWaterMark: options.highWaterMark,
-          wire: () => socket
+          wire: () => NodeSocket.serverWire(socket)
         }
       )
     }

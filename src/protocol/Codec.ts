@@ -237,7 +237,7 @@ const eventOf = ({ body: text, kind, ts, ...members }: SequencedFrame.Recognized
       }
 }
 
-/** The messages that hold secrets and so have something to encode; all others are what they look like. */
+/** The messages that can hold secrets and then have something to encode; all others are what they look like. */
 const encoders: { readonly [type: string]: (message: never) => unknown } = Object.fromEntries(
   Object.entries({ ...Message.fromClient, ...Message.fromRuntime })
     .filter(([type]) =>
@@ -245,6 +245,11 @@ const encoders: { readonly [type: string]: (message: never) => unknown } = Objec
     )
     .map(([type, schema]) => [type, Schema.encodeUnknownSync(schema as Schema.Codec<unknown, unknown>)])
 )
+
+const holdsSecret = (message: Message.FromClient | Message.FromRuntime): boolean =>
+  message.type === "job.accepted" || message.type === "job.subscribed"
+    ? message.payload.credentials !== undefined
+    : message.type in encoders
 
 /** A rotated credential is the one secret that an event can hold (§9.8.2). */
 const encodeStatus = Schema.encodeUnknownSync(JobEvent.bodies.status)
@@ -259,6 +264,5 @@ export const encode = (message: Message.FromClient | Message.FromRuntime): strin
   if (message.type === "job.event" && message.payload.kind === "status") {
     return JSON.stringify({ ...message, payload: { ...message.payload, body: encodeStatus(message.payload.body) } })
   }
-  const encoder = encoders[message.type]
-  return JSON.stringify(encoder === undefined ? message : encoder(message as never))
+  return JSON.stringify(holdsSecret(message) ? encoders[message.type]!(message as never) : message)
 }

@@ -21,9 +21,10 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, Scope, Tracer } from "effect"
-import * as LeaseGuard from "../authority/LeaseGuard.ts"
-import * as LeasedServices from "../leased/LeasedServices.ts"
+import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, type Scope } from "effect"
+import { SchemaJITCompiler } from "effect/schema"
+import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
@@ -119,6 +120,7 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
     Effect.gen(function* () {
       const registry = yield* AgentRegistry.AgentRegistry
       const surroundings = yield* Effect.context<Requirements<Input, Output, Failure, R>>()
+      SchemaJITCompiler.enable(contract.input.ast)
       const decode = SchemaParser.decodeUnknownEffect(contract.input)
       const encode = SchemaParser.encodeUnknownEffect(contract.output)
       const failure = describeFailure(contract)
@@ -147,38 +149,32 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
         places: options === undefined ? undefined : yield* AgentPlaces.make(options),
         prepare: (input) =>
           decode(input).pipe(
-            Effect.mapError((issue) => {
-              const { field, problem } = Codec.describe(issue)
-              return new ArcpError.InvalidRequest({
-                message: `${at("payload.input", field)}: ${problem}`,
-                details: { field: at("payload.input", field) }
-              })
+            Effect.mapBoth({
+              onFailure: (issue) => {
+                const { field, problem } = Codec.describe(issue)
+                return new ArcpError.InvalidRequest({
+                  message: `${at("payload.input", field)}: ${problem}`,
+                  details: { field: at("payload.input", field) }
+                })
+              },
+              // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service that
+              // the agent did not ask for by its type is not within its reach.
+              onSuccess:
+                (decoded): AgentRegistry.Prepared =>
+                (job) =>
+                  Effect.updateContext(
+                    run(decoded),
+                    () =>
+                      Context.merge(surroundings, job) as Context.Context<
+                        R | Output["EncodingServices"] | Failure["EncodingServices"]
+                      >
+                  )
             }),
-            Effect.map(
-              (decoded) =>
-                // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service
-                // that the agent did not ask for by its type is not within its reach.
-                Effect.updateContext(
-                  run(decoded),
-                  (job: Context.Context<Services>) =>
-                    Context.merge(surroundings, ofJob(job)) as Context.Context<
-                      R | Output["EncodingServices"] | Failure["EncodingServices"]
-                    >
-                ) as AgentRegistry.Prepared
-            ),
             Effect.provideContext(surroundings)
           )
       })
     })
   )
-
-const ofJob = Context.pick(
-  JobContext.JobContext,
-  LeaseGuard.LeaseGuard,
-  ...LeasedServices.keys,
-  Scope.Scope,
-  Tracer.ParentSpan
-)
 
 const at = (root: string, field: string) =>
   field === "" ? root : field.startsWith("[") ? root + field : `${root}.${field}`

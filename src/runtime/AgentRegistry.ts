@@ -14,12 +14,15 @@ import type * as AgentPlaces from "./AgentPlaces.ts"
 import type * as JobContext from "./JobContext.ts"
 
 /**
- * A run of an agent with its input already decoded: what it answers, as JSON, or the protocol error it ended with.
+ * A run of an agent with its input already decoded, given the services of the job: what it answers, as JSON, or the protocol error it ended
+ * with.
  *
  * @category models
  * @since 0.1.0
  */
-export type Prepared = Effect.Effect<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError, Services>
+export type Prepared = (
+  job: Context.Context<Services>
+) => Effect.Effect<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError>
 
 /**
  * @category models

@@ -85,7 +85,6 @@ export const make: (
         )
 
   const submit = Effect.fnUntraced(function* (request: JobMessage.Submit) {
-    const id = yield* replyId(request.id)
     const submission: Jobs.Submission = {
       principal,
       session: session_id,
@@ -94,19 +93,18 @@ export const make: (
       request: request.payload
     }
     // First the answer, then the job; and the job also if the connection that waits for the answer is about to end.
-    const taken: Jobs.Submitted = (record) =>
-      Effect.andThen(
-        outbox.tell({
-          arcp: "1.1",
-          id,
-          type: "job.accepted",
-          session_id,
-          job_id: record.id,
-          trace_id: record.traceId,
-          payload: { ...record.accepted, request_id: request.id }
-        }),
-        outbox.follow({ job: record.id, traceId: record.traceId, after: -1, paces: true })
-      )
+    const taken: Jobs.Submitted = Effect.fnUntraced(function* (record) {
+      yield* outbox.tell({
+        arcp: "1.1",
+        id: yield* replyId(request.id),
+        type: "job.accepted",
+        session_id,
+        job_id: record.id,
+        trace_id: record.traceId,
+        payload: { ...record.accepted, request_id: request.id }
+      })
+      yield* outbox.follow({ job: record.id, traceId: record.traceId, after: -1, paces: true })
+    })
     yield* outbox.room
     yield* Effect.catch(jobs.submit(submission, taken), (error) => refuse(request, error))
   })

@@ -18,7 +18,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Deferred, Effect, Option, Record, Ref, Result, Stream } from "effect"
+import { Clock, Context, Effect, Option, Record, Result, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Base64 } from "effect/encoding"
 import * as JobEmitter from "../authority/JobEmitter.ts"
@@ -30,7 +30,7 @@ import * as Ids from "../protocol/Ids.ts"
 import * as JobEvent from "../protocol/JobEvent.ts"
 import type * as Json from "../protocol/Json.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
-import type * as Job from "./Job.ts"
+import type * as JobRecord from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
@@ -132,27 +132,60 @@ export interface Collected {
 }
 
 /**
- * The context of one job, and what it has collected of a streamed result.
+ * A job that is about to run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Job {
+  readonly record: JobRecord.JobRecord
+  readonly epoch: number
+  readonly guard: LeaseGuard.LeaseGuard["Service"]
+  /** Succeeds with the reason once the job is to be cancelled. */
+  readonly cancellation: Effect.Effect<string>
+  /** Whether the agent is to stop, for whatever reason. */
+  readonly isEnding: () => boolean
+}
+
+/**
+ * What the agent of a job works with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Made {
+  readonly context: JobContext["Service"]
+  /** The job as the leased services see it. */
+  readonly leased: LeasedJob.LeasedJob
+  /** What it has collected of a streamed result. */
+  readonly collected: () => Option.Option<Collected>
+}
+
+/**
+ * What makes the contexts of jobs.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (job: {
-  readonly record: Job.JobRecord
-  readonly epoch: number
-  readonly guard: LeaseGuard.LeaseGuard["Service"]
-  readonly cancellation: Deferred.Deferred<string>
-  /** Whether the agent is to stop, for whatever reason. */
-  readonly isEnding: () => boolean
-}) {
-  const { epoch, guard, record } = job
-  const journal = yield* JobJournal.JobJournal
-  const config = yield* RuntimeConfig.RuntimeConfig
-  const random = yield* SecureRandom.SecureRandom
-  const collected = yield* Ref.make(Option.none<Collected>())
+export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJournal | SecureRandom.SecureRandom> =
+  Effect.gen(function* () {
+    const journal = yield* JobJournal.JobJournal
+    const config = yield* RuntimeConfig.RuntimeConfig
+    const random = yield* SecureRandom.SecureRandom
+    // The runtime's: an agent can bring a clock of its own, but events tell the runtime's time.
+    const clock = yield* Clock.Clock
+    return (job) => make(job, journal, config, random, clock)
+  })
 
-  // The runtime's: an agent can bring a clock of its own, but events tell the runtime's time.
-  const clock = yield* Clock.Clock
+const make = (
+  { cancellation, epoch, guard, isEnding, record }: Job,
+  journal: JobJournal.JobJournal["Service"],
+  config: RuntimeConfig.RuntimeConfig,
+  random: SecureRandom.SecureRandom["Service"],
+  clock: Clock.Clock
+): Made => {
+  let collected = Option.none<Collected>()
+
   const head = headOfPayloads()
   const urgently = { urgent: true }
 
@@ -166,7 +199,7 @@ export const make = Effect.fnUntraced(function* (job: {
           record.id,
           epoch,
           [{ type: "job.event", kind, payload }],
-          isCost || job.isEnding() ? urgently : undefined
+          isCost || isEnding() ? urgently : undefined
         ),
         speaksNoMore
       )
@@ -222,7 +255,7 @@ export const make = Effect.fnUntraced(function* (job: {
     )
 
   const streamResult: JobContext["Service"]["streamResult"] = Effect.fnUntraced(function* (content) {
-    if (Option.isSome(yield* Ref.get(collected))) {
+    if (Option.isSome(collected)) {
       return yield* Effect.fail(invalid("streamResult", "the job has streamed a result already"))
     }
     const resultId = yield* Effect.provideService(Ids.makeResultId, SecureRandom.SecureRandom, random)
@@ -241,7 +274,8 @@ export const make = Effect.fnUntraced(function* (job: {
         size += chunk.size
         const { data, encoding } = chunk
         const body = { result_id: resultId, chunk_seq: seq++, data, encoding, more }
-        return Effect.andThen(Ref.set(collected, Option.some({ text: undefined })), append("result_chunk", body))
+        collected = Option.some({ text: undefined })
+        return append("result_chunk", body)
       })
 
     const collect = (part: string | Uint8Array): Effect.Effect<void, ArcpError.InternalError> =>
@@ -271,7 +305,7 @@ export const make = Effect.fnUntraced(function* (job: {
       return write(half === "" ? whole : whole.slice(0, -1))
     })
     yield* write(half)
-    if (inline) yield* Ref.set(collected, Option.some({ text: parts.length > 0 ? Base64.encode(concat(parts)) : text }))
+    if (inline) collected = Option.some({ text: parts.length > 0 ? Base64.encode(concat(parts)) : text })
     else yield* send(pending ?? { data: "", encoding: "utf8", size: 0 }, false)
     return new StreamedResult(resultId, size)
   })
@@ -281,7 +315,7 @@ export const make = Effect.fnUntraced(function* (job: {
     agent: record.agent,
     traceId: record.traceId,
     principal: record.principal,
-    cancellation: Deferred.await(job.cancellation),
+    cancellation,
     log: (level, message, attributes) =>
       append("log", attributes === undefined ? { level, message } : { level, message, attributes }),
     thought: (text) => append("thought", { text }),
@@ -326,8 +360,8 @@ export const make = Effect.fnUntraced(function* (job: {
     tool,
     streamResult
   })
-  return { context, leased, collected: Ref.get(collected) }
-})
+  return { context, leased, collected: () => collected }
+}
 
 /** The job has ended: whoever still speaks for it ends too. */
 const speaksNoMore = () => Effect.interrupt

@@ -12,7 +12,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Latch, Layer, Option, Schema, type Scope, Stream } from "effect"
+import { Context, Effect, Latch, Layer, Option, Schema, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Ids from "../protocol/Ids.ts"
 import * as ChunkedLog from "./internal/chunkedLog.ts"
@@ -106,8 +106,10 @@ export class JobJournal extends Context.Service<
     readonly read: (job: Ids.JobId, after: number, characters: number) => Effect.Effect<Page>
     /** The offset of the last entry; -1 if there is none. */
     readonly tip: (job: Ids.JobId) => Effect.Effect<number>
-    /** Calls `wake` whenever there may be more to read, until the scope closes. A hint: it may come too often, and must be cheap. */
-    readonly watch: (job: Ids.JobId, wake: () => void) => Effect.Effect<void, never, Scope.Scope>
+    /**
+     * Calls `wake` whenever there may be more to read, until what this gives back is done. A hint: it may come too often, and must be cheap.
+     */
+    readonly watch: (job: Ids.JobId, wake: () => void) => Effect.Effect<Effect.Effect<void>>
     /** Says how far a submitter has come; nothing says that it is not attached any more. */
     readonly advance: (job: Ids.JobId, session: Ids.SessionId, offset: Option.Option<number>) => Effect.Effect<void>
     /** Forgets a job altogether. */
@@ -130,7 +132,10 @@ export const follow = (
     Effect.gen(function* () {
       const journal = yield* JobJournal
       const more = yield* Latch.make(true)
-      yield* journal.watch(job, () => more.openUnsafe())
+      yield* Effect.acquireRelease(
+        journal.watch(job, () => more.openUnsafe()),
+        (unwatch) => unwatch
+      )
       return Stream.paginate(
         offset,
         Effect.fnUntraced(function* (after: number) {
@@ -283,10 +288,10 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         }),
       tip: (job) => Effect.sync(() => (journals.get(job)?.log.next ?? 0) - 1),
       watch: (job, wake) =>
-        Effect.acquireRelease(
-          Effect.sync(() => journals.get(job)?.watchers.add(wake)),
-          () => Effect.sync(() => journals.get(job)?.watchers.delete(wake))
-        ),
+        Effect.sync(() => {
+          journals.get(job)?.watchers.add(wake)
+          return Effect.sync(() => void journals.get(job)?.watchers.delete(wake))
+        }),
       advance: (job, session, offset) =>
         Effect.sync(() => {
           const journal = journals.get(job)

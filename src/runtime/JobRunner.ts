@@ -1,13 +1,13 @@
 /**
  * One run of one agent, from `running` to exactly one outcome (§7.3).
  *
- * The agent has a fiber of its own in the runtime's scope. A cancellation or the end of `max_runtime_sec` interrupts it; its finalizers run,
- * and if they take longer than the grace the job ends without waiting for them. Whatever happens, the last thing this does is to write the
- * terminal entry.
+ * The agent has a fiber of its own in the runtime's scope, and its job ends with that. A cancellation or the end of `max_runtime_sec`
+ * interrupts it; its finalizers run, and if they take longer than the grace the job ends without waiting for them. Whatever happens, the
+ * last thing that is done is to write the terminal entry.
  *
  * @since 0.1.0
  */
-import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Option, Result, Scope } from "effect"
+import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Option, Result, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import type * as LeasedJob from "../leased/LeasedJob.ts"
@@ -23,8 +23,13 @@ import * as JobJournal from "./JobJournal.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
-/** Why a run is to stop before its agent is done. */
-type Stop = { readonly _tag: "Cancel"; readonly reason: string } | { readonly _tag: "Deadline" }
+/**
+ * Why a job is to end before its agent is done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Stop = { readonly _tag: "Cancel"; readonly reason: string } | { readonly _tag: "Deadline" }
 
 /**
  * A job that is about to run.
@@ -40,57 +45,148 @@ export interface Run {
   readonly places: AgentPlaces.AgentPlaces | undefined
   readonly guard: LeaseGuard.LeaseGuard["Service"]
   readonly services: (job: LeasedJob.LeasedJob) => Context.Context<LeasedServices.LeasedServices>
-  /** Completed with the reason to ask for the end of the job. */
-  readonly cancellation: Deferred.Deferred<string>
   /** Owns the agent's fiber, also when the job has ended without it. */
   readonly scope: Scope.Scope
+  /** Called once the outcome is written. */
+  readonly onEnd: () => void
 }
 
 /**
- * Runs the agent and writes the job's outcome.
+ * A job that runs.
  *
- * @category running
+ * @category models
  * @since 0.1.0
  */
-export const run: (
-  job: Run
-) => Effect.Effect<void, never, JobJournal.JobJournal | JobStore.JobStore | SecureRandom.SecureRandom> = Effect.fn(
-  "JobRunner.run"
-)(
-  function* (job) {
-    const { record } = job
-    yield* Effect.annotateCurrentSpan({
-      "arcp.job_id": record.id,
-      "arcp.agent": record.agent,
-      "arcp.trace_id": record.traceId
-    })
-    const outcome = (yield* hasTurn(job)) ? yield* attempt(job) : yield* withdrawn(job)
+export interface Running {
+  /** Has the job end for this reason; the first one counts. Does not wait for the end. */
+  readonly stop: (stop: Stop) => Effect.Effect<void>
+}
 
-    yield* Effect.uninterruptible(conclude(job, outcome))
-  },
-  (run, job) =>
-    // Whatever happens, the job gets an outcome: a defect here, or the end of the runtime, leaves nobody waiting.
-    Effect.onError(run, () =>
-      conclude(job, Result.fail(new ArcpError.InternalError({ message: "The runtime gave the job up" })))
-    )
-)
+/**
+ * Starts jobs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JobRunner {
+  /**
+   * Starts the agent, which runs until it first has to wait before this is done. Its job ends with its fiber, or without it when that does not
+   * end in time.
+   */
+  readonly start: (job: Run) => Effect.Effect<Running>
+}
 
-/** Writes the outcome, in one step with the decision what it is. */
-const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: Outcome) {
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<
+  JobRunner,
+  never,
+  JobJournal.JobJournal | JobStore.JobStore | SecureRandom.SecureRandom
+> = Effect.gen(function* () {
   const config = yield* RuntimeConfig.RuntimeConfig
-  const journal = yield* JobJournal.JobJournal
   const store = yield* JobStore.JobStore
-  const characters = lengthOf(outcome, config.maxPayload) + JSON.stringify(record.lease).length
-  const final = yield* store.conclude(record.id, finalOf(outcome), characters)
-  const reason = Option.getOrElse(
-    Option.flatMap(yield* store.get(record.id), (stored) => stored.cancel),
-    () => "cancelled"
-  )
-  const completed = Timestamp.format(yield* Clock.currentTimeMillis)
-  // Once a cancellation was taken the job ends as cancelled, even if the agent was faster (§7.4).
-  const told =
-    final === "cancelled" && finalOf(outcome) !== "cancelled" ? stopped({ _tag: "Cancel", reason }, record) : outcome
-  yield* journal.end(record.id, epoch, terminal(told, final, completed, config.maxPayload))
+  const journal = yield* JobJournal.JobJournal
+  const contextOf = yield* JobContext.factory
+
+  /** Writes the outcome, in one step with the decision what it is. */
+  const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: Outcome) {
+    const completed = Timestamp.format(yield* Clock.currentTimeMillis)
+    const characters = lengthOf(outcome, config.maxPayload) + JSON.stringify(record.lease).length
+    const { cancel, final } = yield* store.conclude(record.id, finalOf(outcome), characters)
+    // Once a cancellation was taken the job ends as cancelled, even if the agent was faster (§7.4).
+    const told =
+      final === "cancelled" && finalOf(outcome) !== "cancelled"
+        ? outcomeOfStop({ _tag: "Cancel", reason: Option.getOrElse(cancel, () => "cancelled") }, record)
+        : outcome
+    yield* journal.end(record.id, epoch, terminal(told, final, completed, config.maxPayload))
+  })
+
+  const start: JobRunner["start"] = Effect.fnUntraced(function* (job) {
+    const { places, record, scope } = job
+    const cancellation = Deferred.makeUnsafe<string>()
+    let stopped: Stop | undefined
+    let concluded = false
+    let timer: Fiber.Fiber<void> | undefined
+    const { collected, context, leased } = contextOf({
+      ...job,
+      cancellation: Deferred.await(cancellation),
+      isEnding: () => stopped !== undefined
+    })
+
+    /** Whoever comes first writes the outcome: the agent's fiber at its end, or who could not wait for that. */
+    const end = (outcome: Outcome): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        if (concluded) return Effect.void
+        concluded = true
+        timer?.interruptUnsafe()
+        return Effect.ensuring(conclude(job, outcome), Effect.sync(job.onEnd))
+      })
+
+    const stop: Running["stop"] = (reason) =>
+      Effect.suspend(() => {
+        if (concluded || stopped !== undefined) return Effect.void
+        stopped = reason
+        if (reason._tag === "Cancel") Deferred.doneUnsafe(cancellation, Effect.succeed(reason.reason))
+        fiber.interruptUnsafe()
+        const unwound = Effect.timeoutOption(Fiber.await(fiber), config.cancelGrace)
+        return Effect.asVoid(
+          Effect.forkIn(
+            Effect.flatMap(unwound, (exit) =>
+              Option.isSome(exit)
+                ? Effect.void
+                : Effect.andThen(
+                    Effect.logWarning("The agent did not unwind within the grace", { job: record.id }),
+                    end(outcomeOfStop(reason, record))
+                  )
+            ),
+            scope
+          )
+        )
+      })
+
+    const scopeOfAgent = Scope.makeUnsafe()
+    const services = Context.mergeAll(
+      job.services(leased),
+      Context.make(JobContext.JobContext, context),
+      Context.make(LeaseGuard.LeaseGuard, job.guard),
+      Context.make(Scope.Scope, scopeOfAgent)
+    )
+    let ran = false
+    const attempt = Effect.gen(function* () {
+      if (places !== undefined) yield* places.take
+      ran = true
+      yield* store.start(record.id)
+      if (record.maxRuntime !== undefined) {
+        const deadline = Effect.delay(stop({ _tag: "Deadline" }), Duration.seconds(record.maxRuntime))
+        timer = yield* Effect.forkIn(deadline, scope)
+      }
+      yield* Effect.ignore(context.status("running"))
+      return yield* Effect.useSpan("arcp.job", { attributes: attributesOf(record) }, (span) =>
+        job.prepared(Context.add(services, Tracer.ParentSpan, span))
+      )
+    })
+
+    const fiber = yield* attempt.pipe(
+      Effect.onExit(
+        Effect.fnUntraced(function* (exit) {
+          yield* Scope.close(scopeOfAgent, exit)
+          // The place is the agent's, also when it outstays its job.
+          if (places !== undefined) yield* places.leave(ran)
+          yield* end(
+            stopped === undefined
+              ? yield* outcomeOf(exit, collected(), config.maxPayload)
+              : outcomeOfStop(stopped, record)
+          )
+        })
+      ),
+      Effect.forkIn(scope, { startImmediately: true })
+    )
+    return { stop }
+  })
+
+  return { start }
 })
 
 /** About how many characters are kept of an outcome. */
@@ -100,55 +196,10 @@ const lengthOf = (outcome: Outcome, limit: number): number => {
   return Result.isSuccess(text) ? text.success.length : maxMessage
 }
 
-/** Waits until the agent has a place for the job; `false` if the job is cancelled before. */
-const hasTurn = ({ cancellation, places }: Run): Effect.Effect<boolean> =>
-  places === undefined
-    ? Effect.succeed(true)
-    : Effect.raceFirst(Effect.as(places.take, true), Effect.as(Deferred.await(cancellation), false))
-
-const withdrawn = Effect.fnUntraced(function* ({ cancellation, places, record }: Run) {
-  if (places !== undefined) yield* places.leave(false)
-  return stopped({ _tag: "Cancel", reason: yield* Deferred.await(cancellation) }, record)
-})
-
-/** Runs the agent until it is done, or is stopped. */
-const attempt = Effect.fnUntraced(function* (job: Run) {
-  const { cancellation, record } = job
-  const config = yield* RuntimeConfig.RuntimeConfig
-  const store = yield* JobStore.JobStore
-  let ending = false
-  const { collected, context, leased } = yield* JobContext.make({ ...job, isEnding: () => ending })
-  yield* store.start(record.id)
-  yield* Effect.ignore(context.status("running"))
-
-  const agent = yield* Effect.scoped(job.prepared).pipe(
-    Effect.provideContext(
-      Context.mergeAll(
-        job.services(leased),
-        Context.make(JobContext.JobContext, context),
-        Context.make(LeaseGuard.LeaseGuard, job.guard)
-      )
-    ),
-    // The place is the agent's, also when it outstays its job.
-    Effect.ensuring(job.places === undefined ? Effect.void : job.places.leave(true)),
-    Effect.forkIn(job.scope, { startImmediately: true })
-  )
-
-  const stop: Effect.Effect<Stop> = Effect.raceFirst(
-    Effect.map(Deferred.await(cancellation), (reason): Stop => ({ _tag: "Cancel", reason })),
-    record.maxRuntime === undefined
-      ? Effect.never
-      : Effect.as(Effect.sleep(Duration.seconds(record.maxRuntime)), { _tag: "Deadline" } as Stop)
-  )
-  const first = yield* Effect.raceFirst(
-    Effect.map(Fiber.await(agent), (exit) => Result.succeed(exit)),
-    Effect.map(stop, (stopped) => Result.fail(stopped))
-  )
-  if (Result.isSuccess(first)) return yield* outcomeOf(first.success, yield* collected, config.maxPayload)
-  ending = true
-  const unwound = yield* Effect.timeoutOption(Fiber.interrupt(agent), config.cancelGrace)
-  if (Option.isNone(unwound)) yield* Effect.logWarning("The agent did not unwind within the grace")
-  return stopped(first.failure, record)
+const attributesOf = (record: Job.JobRecord) => ({
+  "arcp.job_id": record.id,
+  "arcp.agent": record.agent,
+  "arcp.trace_id": record.traceId
 })
 
 type Outcome = Result.Result<Completed, ArcpError.ArcpError>
@@ -161,7 +212,7 @@ const finalOf = (outcome: Outcome): Job.Final => {
   return outcome.failure._tag === "Timeout" ? "timed_out" : "error"
 }
 
-const stopped = (stop: Stop, record: Job.JobRecord): Outcome =>
+const outcomeOfStop = (stop: Stop, record: Job.JobRecord): Outcome =>
   Result.fail(
     stop._tag === "Cancel"
       ? new ArcpError.Cancelled({ message: `Cancelled: ${stop.reason}`, details: { reason: stop.reason } })

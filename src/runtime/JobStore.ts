@@ -5,7 +5,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Duration, Effect, Layer, Option } from "effect"
+import { Context, Duration, Effect, Layer, Option } from "effect"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Job from "./Job.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -30,6 +30,17 @@ export type Acceptance =
  * @since 0.1.0
  */
 export type Cancellation = "requested" | "repeated" | "ended" | "unknown"
+
+/**
+ * How a job ends, and why it was to be cancelled, if it was.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Conclusion {
+  readonly final: Job.Final
+  readonly cancel: Option.Option<string>
+}
 
 /**
  * A record with where the job stands.
@@ -87,7 +98,7 @@ export class JobStore extends Context.Service<
      * Decides how a job ends: the outcome given, or `cancelled` if that was asked for before. Only the first decision counts; a later one
      * gets it back. `characters` is about how long its outcome is, which counts against `maxOutcomes`.
      */
-    readonly conclude: (job: Ids.JobId, final: Job.Final, characters: number) => Effect.Effect<Job.Final>
+    readonly conclude: (job: Ids.JobId, final: Job.Final, characters: number) => Effect.Effect<Conclusion>
     /** Jobs that ended longer ago than the retention, now forgotten. */
     readonly sweep: Effect.Effect<ReadonlyArray<Ids.JobId>>
   }
@@ -137,6 +148,8 @@ interface Row {
 const maxSubmitters = 16
 
 const compare = (a: Row, b: Row) => a.record.createdAt - b.record.createdAt || (a.record.id < b.record.id ? -1 : 1)
+
+const none: ReadonlyArray<Ids.JobId> = []
 
 const isFinal = (status: Job.Status): status is Job.Final => status !== "pending" && status !== "running"
 
@@ -201,6 +214,45 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
       return Option.some({ _tag: "Known", record })
     }
 
+    const sweep = (now: number): ReadonlyArray<Ids.JobId> => {
+      const retention = Duration.toMillis(config.jobRetention)
+      // In large steps, since each costs time in proportion to what stays.
+      const crowded =
+        ended.size > config.maxEndedJobs * 1.1 ||
+        outcomes > config.maxOutcomes * 1.1 ||
+        claims.size > config.maxEndedJobs * 4.4 ||
+        parameters > config.maxParameters * 1.1
+      if (!crowded && now < nextSweep) return none
+      nextSweep = now + retention / 64
+      const gone: Array<Ids.JobId> = []
+      const end = (job: Ids.JobId) => {
+        outcomes -= ended.get(job)!.characters
+        ended.delete(job)
+        gone.push(job)
+      }
+      for (const [job, { at }] of ended) {
+        if (at + retention > now) break
+        end(job)
+      }
+      for (const job of surplus(ended, config.maxEndedJobs, ({ principal }) => principal)) end(job)
+      for (const job of ended.keys()) {
+        if (outcomes <= config.maxOutcomes) break
+        end(job)
+      }
+      if (gone.length > 0) forget(gone)
+      const binding = Duration.toMillis(config.idempotencyRetention)
+      const unbind = (key: string) => {
+        parameters -= claims.get(key)!.parameters.length
+        claims.delete(key)
+      }
+      for (const [key, { at }] of claims) {
+        if (at + binding > now && parameters <= config.maxParameters) break
+        unbind(key)
+      }
+      for (const key of surplus(claims, config.maxEndedJobs * 4, ({ record }) => record.principal)) unbind(key)
+      return gone
+    }
+
     return JobStore.of({
       claimed: (claim) => Effect.sync(() => claimed(claim)),
       accept: (record, claim) =>
@@ -261,54 +313,19 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
           return "requested"
         }),
       conclude: (job, final, characters) =>
-        Effect.gen(function* () {
-          const at = yield* Clock.currentTimeMillis
-          const row = rows.get(job)
-          if (row === undefined) return final
-          if (isFinal(row.status)) return row.status
-          ended.set(job, { principal: row.record.principal, at, characters })
-          outcomes += characters
-          return (row.status = Option.isSome(row.cancel) ? "cancelled" : final)
-        }),
-      sweep: Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
-        const retention = Duration.toMillis(config.jobRetention)
-        // In large steps, since each costs time in proportion to what stays.
-        const crowded =
-          ended.size > config.maxEndedJobs * 1.1 ||
-          outcomes > config.maxOutcomes * 1.1 ||
-          claims.size > config.maxEndedJobs * 4.4 ||
-          parameters > config.maxParameters * 1.1
-        if (!crowded && now < nextSweep) return []
-        nextSweep = now + retention / 64
-        const gone: Array<Ids.JobId> = []
-        const end = (job: Ids.JobId) => {
-          outcomes -= ended.get(job)!.characters
-          ended.delete(job)
-          gone.push(job)
-        }
-        for (const [job, { at }] of ended) {
-          if (at + retention > now) break
-          end(job)
-        }
-        for (const job of surplus(ended, config.maxEndedJobs, ({ principal }) => principal)) end(job)
-        for (const job of ended.keys()) {
-          if (outcomes <= config.maxOutcomes) break
-          end(job)
-        }
-        if (gone.length > 0) forget(gone)
-        const binding = Duration.toMillis(config.idempotencyRetention)
-        const unbind = (key: string) => {
-          parameters -= claims.get(key)!.parameters.length
-          claims.delete(key)
-        }
-        for (const [key, { at }] of claims) {
-          if (at + binding > now && parameters <= config.maxParameters) break
-          unbind(key)
-        }
-        for (const key of surplus(claims, config.maxEndedJobs * 4, ({ record }) => record.principal)) unbind(key)
-        return gone
-      })
+        Effect.clockWith((clock) =>
+          Effect.sync((): Conclusion => {
+            const row = rows.get(job)
+            if (row === undefined) return { final, cancel: Option.none() }
+            if (!isFinal(row.status)) {
+              ended.set(job, { principal: row.record.principal, at: clock.currentTimeMillisUnsafe(), characters })
+              outcomes += characters
+              row.status = Option.isSome(row.cancel) ? "cancelled" : final
+            }
+            return { final: isFinal(row.status) ? row.status : final, cancel: row.cancel }
+          })
+        ),
+      sweep: Effect.clockWith((clock) => Effect.sync(() => sweep(clock.currentTimeMillisUnsafe())))
     })
   })
 )

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Deferred, Effect, Exit, FiberMap, Latch, Layer, Option, Result } from "effect"
+import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
@@ -126,16 +126,15 @@ export const layer: Layer.Layer<
     const leased = yield* LeasedServices.forJob
     const policy = yield* ObserverPolicy.ObserverPolicy
     const scope = yield* Effect.scope
-    const runs = yield* FiberMap.make<Ids.JobId>()
-    const services = yield* Effect.context<JobStore.JobStore | JobJournal.JobJournal | SecureRandom.SecureRandom>()
-    const cancellations = new Map<Ids.JobId, Deferred.Deferred<string>>()
+    const services = yield* Effect.context<SecureRandom.SecureRandom>()
+    const runner = yield* JobRunner.make
+    const running = new Map<Ids.JobId, JobRunner.Running>()
     const limits = JobLimits.make(config)
     /** Open once a job has ended since the last sweep began to wait. */
     const ended = yield* Latch.make(false)
 
-    const sweep = Effect.flatMap(
-      store.sweep,
-      Effect.forEach((job) => journal.remove(job), { discard: true })
+    const sweep = Effect.flatMap(store.sweep, (gone) =>
+      gone.length === 0 ? Effect.void : Effect.forEach(gone, (job) => journal.remove(job), { discard: true })
     )
 
     /** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
@@ -180,7 +179,7 @@ export const layer: Layer.Layer<
       return yield* new ArcpError.DuplicateKey({ message, details: { existing_job_id: record.id } })
     })
 
-    const submit: Jobs["Service"]["submit"] = Effect.fn("Jobs.submit")(function* (submission, taken) {
+    const submit: Jobs["Service"]["submit"] = Effect.fnUntraced(function* (submission, taken) {
       const { principal, session } = submission
       yield* sweep
       const claim = claimOf(submission)
@@ -263,30 +262,24 @@ export const layer: Layer.Layer<
             return false
           }
           yield* journal.open(record)
-          const cancellation = yield* Deferred.make<string>()
-          cancellations.set(id, cancellation)
-          yield* JobRunner.run({
+          yield* taken(record)
+          let hasEnded = false
+          const run = yield* runner.start({
             record,
             epoch: 1,
             prepared,
             places,
             guard,
             services: leased,
-            cancellation,
-            scope
-          }).pipe(
-            Effect.ensuring(
-              Effect.sync(() => {
-                cancellations.delete(id)
-                leave()
-                ended.openUnsafe()
-              })
-            ),
-            Effect.interruptible,
-            Effect.provideContext(services),
-            FiberMap.run(runs, id)
-          )
-          yield* taken(record)
+            scope,
+            onEnd: () => {
+              hasEnded = true
+              running.delete(id)
+              leave()
+              ended.openUnsafe()
+            }
+          })
+          if (!hasEnded) running.set(id, run)
           return true
         })
       )
@@ -333,8 +326,8 @@ export const layer: Layer.Layer<
             return yield* Option.isSome(stored) ? notFound(job, { final_status: stored.value.status }) : notFound(job)
           }
           yield* taken
-          const running = cancellations.get(job)
-          if (running !== undefined) yield* Deferred.succeed(running, reason)
+          const run = running.get(job)
+          if (run !== undefined) yield* run.stop({ _tag: "Cancel", reason })
         })
       )
     })

@@ -118,13 +118,21 @@ export const make: (
   const isSign = ({ type }: Message.FromClient): boolean =>
     type === "session.ping" || type === "session.pong" || type === "session.ack"
 
-  /** Whether a frame of this id came before: a peer whose transport repeats frames must not run a job twice. */
-  const isRepeated = (seen: Set<string>, message: Message.FromClient): boolean => {
-    if (isSign(message)) return false
-    if (seen.has(message.id)) return true
-    seen.add(message.id)
-    if (seen.size > config.maxSeenIds) seen.delete(seen.values().next().value!)
-    return false
+  /** Tells whether a frame of this id came before: a peer whose transport repeats frames must not run a job twice. */
+  const repeats = () => {
+    // Of two generations the older is forgotten as a whole.
+    let older = new Set<string>()
+    let newer = new Set<string>()
+    return (message: Message.FromClient): boolean => {
+      if (isSign(message)) return false
+      if (newer.has(message.id) || older.has(message.id)) return true
+      newer.add(message.id)
+      if (newer.size >= config.maxSeenIds / 2) {
+        older = newer
+        newer = new Set()
+      }
+      return false
+    }
   }
 
   const read = Effect.fnUntraced(function* (
@@ -135,6 +143,7 @@ export const make: (
     let latest: Fiber.Fiber<void> | undefined
     let waiting = 0
     const passed = () => (latest === undefined || waiting === 0 ? Effect.void : Effect.asVoid(Fiber.await(latest)))
+    const done = Effect.sync(() => void waiting--)
 
     /**
      * Requests are done in their order, but apart from the reader: a decision that takes long - that of a policy, of a vault - must not be
@@ -143,16 +152,13 @@ export const make: (
     const request = Effect.fnUntraced(function* (message: Message.FromClient) {
       askedAt = yield* Clock.currentTimeMillis
       if (waiting >= config.maxPendingRequests) yield* passed()
-      const turn = Effect.ensuring(
-        Effect.andThen(passed(), dispatcher.dispatch(message)),
-        Effect.sync(() => waiting--)
-      )
+      const turn = waiting === 0 ? dispatcher.dispatch(message) : Effect.andThen(passed(), dispatcher.dispatch(message))
       waiting++
       // What can be done at once is done before the next frame is looked at.
-      latest = yield* Effect.forkChild(turn, { startImmediately: true })
+      latest = yield* Effect.forkChild(Effect.ensuring(turn, done), { startImmediately: true })
     })
 
-    const seen = new Set<string>()
+    const isRepeated = repeats()
     let malformed = 0
     let confirmed = false
     while (true) {
@@ -170,7 +176,7 @@ export const make: (
           confirmed = true
           yield* store.confirm(session_id, epoch)
         }
-        if (isRepeated(seen, message)) continue
+        if (isRepeated(message)) continue
         if (message.session_id !== undefined && message.session_id !== session_id) {
           yield* dispatcher.refuse(
             message,

@@ -16,7 +16,7 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Clock, Effect, Exit, Latch, Option, Scope } from "effect"
+import { Array as Arr, Clock, Effect, Latch, Option, type Scope } from "effect"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
@@ -103,7 +103,6 @@ export const make: (session: {
     const config = yield* RuntimeConfig.RuntimeConfig
     const journal = yield* JobJournal.JobJournal
     const store = yield* SessionStore.SessionStore
-    const owner = yield* Effect.scope
     const services = yield* Effect.context<JobJournal.JobJournal | SessionStore.SessionStore>()
     const head = SequencedFrame.head(id)
     /** Whether acknowledgements pace this client; `ack` alone does not say that any will come. */
@@ -164,7 +163,7 @@ export const make: (session: {
         marked.delete(source)
         if (window.forgive(source)) markAll()
         const paceless = source.paces ? journal.advance(source.job, id, Option.none()) : Effect.void
-        return Effect.andThen(paceless, Scope.close(source.scope, Exit.void))
+        return Effect.andThen(paceless, source.unwatch)
       })
 
     const removeAnswers = (count: number) => {
@@ -333,6 +332,8 @@ export const make: (session: {
         )
       })
 
+    yield* Effect.addFinalizer(() => Effect.forEach(sources.values(), ({ unwatch }) => unwatch, { discard: true }))
+
     return {
       last: Effect.sync(() => last),
       flushed: Effect.callback<void>((resume) => {
@@ -360,17 +361,14 @@ export const make: (session: {
           job,
           traceId,
           paces,
-          scope: yield* Scope.fork(owner),
+          unwatch: Effect.void,
           cursor: after,
           taken: after,
           unread: [],
           unreadCharacters: 0
         }
         sources.set(job, source)
-        yield* Scope.provide(
-          journal.watch(job, () => mark(source)),
-          source.scope
-        )
+        source.unwatch = yield* journal.watch(job, () => mark(source))
         if (paces && attached) yield* journal.advance(job, id, Option.some(after))
         mark(source)
       }),

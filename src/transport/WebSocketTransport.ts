@@ -28,20 +28,19 @@ export const defaultPath = "/arcp"
 export const defaultHighWaterMark: number = 256 * 1024
 
 /**
- * The stream under a WebSocket, where the host gives access to it: gathers many writes into one, and says when it has room again.
- * Node's `net.Socket` is one.
+ * What is under a WebSocket, where the host gives access to it: makes one write of a batch, and says when there is room again.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Wire {
-  readonly writableLength: number
-  /** Whether a write was told to wait for `drain`. */
-  readonly writableNeedDrain: boolean
-  cork(): void
-  uncork(): void
-  on(event: "drain", listener: () => void): unknown
-  off(event: "drain", listener: () => void): unknown
+  readonly writeAll: (frames: ReadonlyArray<string>) => void
+  /** Bytes that are written but not yet with the network. */
+  readonly writableLength: () => number
+  /** Whether a write was told to wait for the drain. */
+  readonly needsDrain: () => boolean
+  /** Calls the listener at each drain, until what it gives back is called. */
+  readonly onDrain: (listener: () => void) => () => void
 }
 
 /**
@@ -159,7 +158,13 @@ const reader = Effect.fnUntraced(function* (ws: Socket.WebSocketLike, maxFrameBy
   }
 })
 
-interface Pausable {
+/**
+ * A WebSocket that can be made to read no more for a while.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Pausable {
   readonly isPaused: boolean
   pause(): void
   resume(): void
@@ -174,17 +179,15 @@ const writer =
   (frames) =>
     Effect.suspend(() => {
       if (ws.readyState !== OPEN) return Effect.fail(gone())
-      wire?.cork()
       try {
-        for (const frame of frames) ws.send(frame)
+        if (wire !== undefined) wire.writeAll(frames)
+        else for (const frame of frames) ws.send(frame)
       } catch (cause) {
         return Effect.fail(new Connection.ConnectionError({ reason: "write", message: "the write failed", cause }))
-      } finally {
-        wire?.uncork()
       }
       if (wire === undefined) return sunk(ws, highWaterMark)
       // Without a write that was told to wait there is no drain to wait for.
-      return wire.writableLength > highWaterMark && wire.writableNeedDrain ? drained(ws, wire) : Effect.void
+      return wire.writableLength() > highWaterMark && wire.needsDrain() ? drained(ws, wire) : Effect.void
     })
 
 // Without a wire nothing tells when there is room.
@@ -214,19 +217,18 @@ const bufferedAmount = (ws: Socket.WebSocketLike): number =>
 
 const drained = (ws: Socket.WebSocketLike, wire: Wire) =>
   Effect.callback<void, Connection.ConnectionError>((resume) => {
-    const stop = () => {
-      wire.off("drain", onDrain)
-      ws.removeEventListener("close", onClose)
-    }
-    const onDrain = () => {
-      stop()
-      resume(Effect.void)
-    }
     const onClose = () => {
       stop()
       resume(Effect.fail(gone()))
     }
-    wire.on("drain", onDrain)
+    const off = wire.onDrain(() => {
+      stop()
+      resume(Effect.void)
+    })
+    const stop = () => {
+      off()
+      ws.removeEventListener("close", onClose)
+    }
     ws.addEventListener("close", onClose)
     return Effect.sync(stop)
   })

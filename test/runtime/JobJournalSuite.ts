@@ -1,6 +1,6 @@
 /** What every journal owes, whatever it writes to. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
+import { Effect, Fiber, Layer, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as JobJournal from "../../src/runtime/JobJournal.ts"
@@ -289,15 +289,11 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
     it.effect("wakes watchers until their scope closes", () =>
       Effect.gen(function* () {
         const journal = yield* opened
-        const scope = yield* Scope.make()
         let woken = 0
-        yield* Scope.provide(
-          journal.watch(job, () => woken++),
-          scope
-        )
+        const unwatch = yield* journal.watch(job, () => woken++)
         yield* journal.append(job, 1, [event(0)])
         assert.strictEqual(woken, 1)
-        yield* Scope.close(scope, Exit.void)
+        yield* unwatch
         yield* journal.append(job, 1, [event(1)])
         assert.strictEqual(woken, 1)
       }).pipe(using())

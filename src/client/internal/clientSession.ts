@@ -4,7 +4,7 @@
  *
  * Changed in place and synchronously, by the one fiber that reads the connection and by those that make requests.
  */
-import { type Clock, Deferred, Effect, Exit, Latch, type Scope, Semaphore } from "effect"
+import { type Clock, Deferred, Effect, Exit, Latch, type Scope } from "effect"
 import * as Feature from "../../protocol/Feature.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
@@ -48,9 +48,12 @@ export interface ClientSession {
   readonly limits: Limits
   readonly clock: Clock.Clock
   readonly nextId: Effect.Effect<Ids.MessageId>
+  /** Milliseconds that an answer may take. */
+  readonly within: number
   /** Owns the fibers of requests under way. */
   readonly scope: Scope.Scope
-  readonly permits: Semaphore.Semaphore
+  /** Requests that may be under way at a time. */
+  readonly maxRequests: number
   readonly requests: Requests.Requests
   readonly traceIds: Set<Ids.TraceId>
   readonly jobs: Map<Ids.JobId, Job.Job>
@@ -88,6 +91,7 @@ export const make = (options: {
   readonly limits: Limits
   readonly clock: Clock.Clock
   readonly nextId: Effect.Effect<Ids.MessageId>
+  readonly within: number
   readonly scope: Scope.Scope
   readonly lastSeq: number
   readonly manual: boolean
@@ -98,7 +102,7 @@ export const make = (options: {
     ...options,
     declared,
     paced,
-    permits: Semaphore.makeUnsafe(declared ? options.limits.requests : 1),
+    maxRequests: declared ? options.limits.requests : 1,
     requests: Requests.make(),
     traceIds: new Set(),
     jobs: new Map(),
@@ -132,7 +136,7 @@ export const head = (self: ClientSession, id: Ids.MessageId) => ({ ...base(self)
 export const lose = (self: ClientSession, error: ClientError.SessionLost): void => {
   if (self.lost !== undefined) return
   self.lost = error
-  for (const request of self.requests.values()) Requests.refuse(self.requests, request, error)
+  for (const request of self.requests.all.values()) Requests.refuse(self.requests, request, error)
   for (const job of self.jobs.values()) Job.lose(job, error)
   for (const pong of self.pings.values()) Deferred.doneUnsafe(pong, Exit.fail(error))
   for (const observers of self.observers.values()) for (const observer of observers) Job.lose(observer, error)
@@ -155,8 +159,12 @@ export const makeBuffer = (self: ClientSession, job: Ids.JobId): EventBuffer.Eve
     manual: self.manual
   })
 
-/** No submit waits any more, so what was held belongs to nobody. */
-export const releaseHeld = (self: ClientSession) => {
+/** When no submit waits any more, what was held belongs to nobody. */
+export const releaseUnclaimed = (self: ClientSession) => {
+  if (!Requests.hasSubmit(self.requests) && self.held.size > 0) releaseHeld(self)
+}
+
+const releaseHeld = (self: ClientSession) => {
   self.held.clear()
   self.heldCount = 0
   self.heldBytes = 0

@@ -26,6 +26,7 @@ import * as ClientError from "../ClientError.ts"
 import type * as ConnectionState from "../ConnectionState.ts"
 import * as ClientSession from "./clientSession.ts"
 import * as Ended from "./ended.ts"
+import * as Exchange from "./exchange.ts"
 import * as Handshake from "./handshake.ts"
 import * as Link from "./link.ts"
 import * as Pace from "./pace.ts"
@@ -37,6 +38,7 @@ export interface Options {
   readonly token: Redacted.Redacted | Effect.Effect<Redacted.Redacted>
   readonly features: ReadonlyArray<Feature.Feature>
   readonly handshakeTimeout: Duration.Input
+  readonly requestTimeout: Duration.Input
   readonly limits: ClientSession.Limits
   /** Whether consumers say themselves how far they are. */
   readonly manual: boolean
@@ -94,10 +96,12 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
       limits: options.limits,
       clock,
       nextId,
+      within: Duration.toMillis(options.requestTimeout),
       scope: yield* Scope.fork(scope),
       lastSeq,
       manual: options.manual
     })
+    yield* Effect.forkIn(Exchange.watch(session), session.scope)
     session.onProgress = Effect.suspend(() => keep(session))
     return { session, line }
   })

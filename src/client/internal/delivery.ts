@@ -81,7 +81,7 @@ const isBlocked = (self: ClientSession, { events }: Job.Followed) =>
   self.lost === undefined &&
   (self.paced
     ? EventBuffer.isFlooded(events)
-    : EventBuffer.isFull(events, self.requests.size === 0 && self.pings.size === 0 ? 1 : 4))
+    : EventBuffer.isFull(events, self.requests.all.size === 0 && self.pings.size === 0 ? 1 : 4))
 
 const untilRead = (self: ClientSession, followed: Job.Followed): Effect.Effect<void> =>
   Effect.suspend(() => {

@@ -21,41 +21,54 @@ const timeout = (what: string) => new ArcpError.Timeout({ message: `The runtime 
  */
 export const request = <A>(
   self: ClientSession,
-  pending: Requests.Request & { readonly reply: Deferred.Deferred<A, ArcpError.ArcpError> },
-  within: number
-): Effect.Effect<A, ArcpError.ArcpError> => {
-  const exchange = Effect.gen(function* () {
-    self.requests.set(pending.id, pending)
+  pending: Requests.Request & { readonly reply: Deferred.Deferred<A, ArcpError.ArcpError> }
+): Effect.Effect<A, ArcpError.ArcpError> =>
+  Effect.suspend(() => {
+    if (self.lost !== undefined) return Effect.fail(self.lost)
+    if (self.requests.all.size >= self.maxRequests) {
+      self.requests.fewer.closeUnsafe()
+      return Effect.andThen(self.requests.fewer.await, request(self, pending))
+    }
+    Requests.begin(self.requests, pending, self.clock.currentTimeMillisUnsafe() + self.within)
     self.space.openUnsafe()
-    yield* self.send(pending.encode(pending.id))
-    const answered = Effect.timeoutOption(Deferred.await(pending.answered), within)
-    if ((yield* answered)._tag === "Some") return
-    Requests.fail(pending, timeout(Requests.type(pending)))
-    // Where nothing but the order tells whose an answer is, a late one gets the same time again before others may ask.
-    if (!self.declared) yield* answered
-  }).pipe(
-    Effect.ensuring(
-      Effect.suspend(() => {
-        self.requests.delete(pending.id)
-        if (!Requests.hasSubmit(self.requests)) ClientSession.releaseHeld(self)
-        return self.permits.release(1)
-      })
-    )
-  )
-  return Effect.uninterruptibleMask((restore) =>
-    Effect.andThen(
-      restore(self.permits.take(1)),
-      Effect.suspend(() =>
-        self.lost === undefined
-          ? Effect.andThen(
-              Effect.forkIn(exchange, self.scope, { startImmediately: true }),
-              restore(Deferred.await(pending.reply))
-            )
-          : Effect.andThen(self.permits.release(1), Effect.fail(self.lost))
-      )
-    )
-  )
+    // One that was not said is taken back.
+    const said = Effect.onInterrupt(self.send(pending.encode(pending.id)), () => Effect.sync(() => drop(self, pending)))
+    return Effect.andThen(said, Deferred.await(pending.reply))
+  })
+
+const drop = (self: ClientSession, pending: Requests.Request) => {
+  Requests.remove(self.requests, pending)
+  ClientSession.releaseUnclaimed(self)
 }
+
+/**
+ * Tells whoever waits too long. Where nothing but the order tells whose an answer is, a late one gets the same time again before others may
+ * ask.
+ */
+export const watch = (self: ClientSession): Effect.Effect<never> =>
+  Effect.gen(function* () {
+    const { requests } = self
+    while (true) {
+      const deadline = Requests.firstDeadline(requests)
+      if (deadline === undefined) {
+        requests.more.closeUnsafe()
+        yield* requests.more.await
+        continue
+      }
+      const now = self.clock.currentTimeMillisUnsafe()
+      if (now < deadline) {
+        yield* Effect.sleep(deadline - now)
+        continue
+      }
+      for (const pending of Array.from(requests.all.values())) {
+        if (pending.deadline > now) continue
+        Requests.fail(pending, timeout(Requests.type(pending)))
+        if (self.declared || pending.overdue) drop(self, pending)
+        pending.overdue = true
+        pending.deadline = now + self.within
+      }
+    }
+  })
 
 const pingFrame = (self: ClientSession, id: SessionMessage.Ping["id"], nonce: string) =>
   JSON.stringify({
@@ -70,8 +83,7 @@ export const signOfLife = (self: ClientSession): Effect.Effect<string> =>
 
 /** Asks for a sign of life. */
 export const ping = (
-  self: ClientSession,
-  within: number
+  self: ClientSession
 ): Effect.Effect<void, ArcpError.Timeout | ArcpError.InvalidRequest | ClientError.SessionLost> =>
   Effect.gen(function* () {
     if (self.lost !== undefined) return yield* Effect.fail(self.lost)
@@ -83,7 +95,7 @@ export const ping = (
     self.pings.set(id, pong)
     self.space.openUnsafe()
     return yield* Effect.andThen(self.send(pingFrame(self, id, id)), Deferred.await(pong)).pipe(
-      Effect.timeoutOrElse({ duration: within, orElse: () => Effect.fail(timeout("session.ping")) }),
+      Effect.timeoutOrElse({ duration: self.within, orElse: () => Effect.fail(timeout("session.ping")) }),
       Effect.ensuring(Effect.sync(() => self.pings.delete(id)))
     )
   })
@@ -100,7 +112,7 @@ export const repeat = Effect.fnUntraced(function* (
   for (const waiting of requests) {
     const id = yield* self.nextId
     // The replay may have answered it.
-    if (!self.requests.has(waiting.id)) continue
+    if (!self.requests.all.has(waiting.id)) continue
     Requests.rename(self.requests, waiting, id)
     yield* send(waiting.encode(id))
   }

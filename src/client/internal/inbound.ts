@@ -87,6 +87,11 @@ const understand = (
   }
 }
 
+const refuse = (self: ClientSession, request: Requests.Request, error: ArcpError.ArcpError) => {
+  Requests.refuse(self.requests, request, error)
+  ClientSession.releaseUnclaimed(self)
+}
+
 const ignored = (type: string | undefined, why: string) =>
   Effect.logDebug(`Ignored ${type === undefined ? "a frame" : `a ${type}`}: ${why}`)
 
@@ -140,7 +145,7 @@ const onAccepted = (self: ClientSession, message: JobMessage.Accepted) => {
     return ignored(message.type, "no submit waits for it")
   }
   if (request !== undefined) Requests.accept(self.requests, request, job)
-  if (!Requests.hasSubmit(self.requests)) ClientSession.releaseHeld(self)
+  ClientSession.releaseUnclaimed(self)
   return undefined
 }
 
@@ -243,7 +248,7 @@ const isRefusal = (self: ClientSession, { job_id, payload }: JobMessage.JobError
 const onJobError = (self: ClientSession, message: JobMessage.JobError) => {
   const named = Requests.named(self.requests, message)
   if (named !== undefined) {
-    Requests.refuse(self.requests, named, ArcpError.fromPayload(message.payload))
+    refuse(self, named, ArcpError.fromPayload(message.payload))
     return undefined
   }
   const { job_id, payload } = message
@@ -254,7 +259,7 @@ const onJobError = (self: ClientSession, message: JobMessage.JobError) => {
     Requests.subscribeOf(self.requests, job_id) ??
     (payload.code === "JOB_NOT_FOUND" ? undefined : Requests.submitOf(self.requests, message, self.declared))
   if (request === undefined) return ignored(message.type, "no request waits for it")
-  Requests.refuse(self.requests, request, ArcpError.fromPayload(payload))
+  refuse(self, request, ArcpError.fromPayload(payload))
   return undefined
 }
 
@@ -292,7 +297,7 @@ const onSessionError = (self: ClientSession, message: SessionMessage.SessionErro
   const error = ArcpError.fromPayload(payload)
   const named = Requests.named(self.requests, message)
   if (named !== undefined) {
-    Requests.refuse(self.requests, named, error)
+    refuse(self, named, error)
     return undefined
   }
   if (ClientError.isSessionLost(error) && payload.request_id === undefined) {
@@ -316,7 +321,7 @@ const onSessionError = (self: ClientSession, message: SessionMessage.SessionErro
   if (request === undefined) {
     return Effect.logWarning(`The runtime reported an error that belongs to no request: ${payload.code}`)
   }
-  Requests.refuse(self.requests, request, error)
+  refuse(self, request, error)
   return undefined
 }
 
@@ -360,7 +365,7 @@ const misunderstand = (self: ClientSession, bad: Codec.BadFrame) => {
   for (const observer of observers ?? []) Job.finishUnread(observer, message)
   if (job !== undefined) endUnread(self, job, message)
   else if (request !== undefined) {
-    Requests.refuse(self.requests, request, new ArcpError.InternalError({ message }))
+    refuse(self, request, new ArcpError.InternalError({ message }))
   } else if (isTerminal && id !== undefined && Requests.hasSubmit(self.requests) && !self.settled.has(id)) {
     const held = self.held.get(id) ?? { frames: [], dropped: 0, unread: true }
     held.unread = true
@@ -373,7 +378,7 @@ const misunderstand = (self: ClientSession, bad: Codec.BadFrame) => {
 const requestOf = (self: ClientSession, bad: Codec.BadFrame): Requests.Request | undefined => {
   const named = Requests.named(self.requests, { ...(bad.id === undefined ? undefined : { id: bad.id }), payload: {} })
   if (named !== undefined) return named
-  const [only, second] = self.requests.values()
+  const [only, second] = self.requests.all.values()
   if (second !== undefined) return undefined
   switch (bad.type) {
     case "job.accepted":

@@ -34,7 +34,7 @@ export const make = Effect.fnUntraced(function* (session: ClientSession.ClientSe
   const line = yield* Heartbeat.observe(opened.connection)
   const outbound = yield* Queue.bounded<string, Cause.Done>(capacity)
   const flushed = Deferred.makeUnsafe<void>()
-  const unanswered = [...session.requests.values()]
+  const unanswered = [...session.requests.all.values()]
   let useful = false
 
   const send = (frame: string) => Effect.asVoid(Queue.offer(outbound, frame))

@@ -88,8 +88,7 @@ const unregister = Effect.fnUntraced(function* (self: ClientSession, followed: J
 export const follow = Effect.fnUntraced(function* (
   self: ClientSession,
   followed: Job.Followed,
-  options: Options,
-  within: number
+  options: Options
 ): Effect.fn.Return<JobMessage.Subscribed["payload"], ClientError.SubscribeError, Scope.Scope> {
   yield* needs(self, "subscribe")
   if (self.lost !== undefined) return yield* Effect.fail(self.lost)
@@ -98,7 +97,7 @@ export const follow = Effect.fnUntraced(function* (
     () => unregister(self, followed)
   )
   const pending = Requests.subscribe(yield* self.nextId, followed.id, frame(self, followed, options))
-  return yield* Exchange.request(self, pending, within).pipe(Effect.mapError(ClientError.fromSubscribe))
+  return yield* Exchange.request(self, pending).pipe(Effect.mapError(ClientError.fromSubscribe))
 })
 
 /**
@@ -109,7 +108,6 @@ export const history = (
   self: ClientSession,
   id: Ids.JobId,
   dropped: number,
-  within: number,
   readings: Set<EventBuffer.EventBuffer>
 ): Stream.Stream<JobEvent.JobEvent, ClientError.EventsError> =>
   !self.declared || !self.features.has("subscribe") || self.lost !== undefined
@@ -123,7 +121,7 @@ export const history = (
           )
           // Opened first, so that nothing of it is passed over.
           const events = yield* EventBuffer.open(followed.events)
-          yield* Effect.mapError(follow(self, followed, { history: true }, within), (error) =>
+          yield* Effect.mapError(follow(self, followed, { history: true }), (error) =>
             ClientError.isSessionLost(error) ? error : EventBuffer.expired(dropped, ArcpError.code(error))
           )
           return events

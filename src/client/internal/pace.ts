@@ -8,7 +8,7 @@ import { Latch } from "effect"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 
-/** Events after which an acknowledgement is due, for a runtime that only takes note of it. */
+/** Events after which an acknowledgement is due. */
 const maxEvents = 32
 /** As much of what they weigh in memory: well within half of the window that a runtime gives a job, whatever the events look like. */
 const maxWeight = 512 * 1024
@@ -16,8 +16,8 @@ const maxWeight = 512 * 1024
 export const interval = 250
 
 export interface Pace {
-  /** Events after which an acknowledgement is due. Where it opens a window, what they weigh counts and their number does not. */
-  readonly maxEvents: number
+  /** Whether acknowledgements open a window. Then those of a consumer that has more to do at once can be told as one. */
+  readonly paces: boolean
   /** The ledgers with something in them. */
   readonly open: Set<Ledger>
   /** The last number of each job, as far as it is not acknowledged. */
@@ -49,7 +49,7 @@ interface Run {
 }
 
 export const make = (acknowledged: number, paces: boolean): Pace => ({
-  maxEvents: paces ? Number.POSITIVE_INFINITY : maxEvents,
+  paces,
   open: new Set(),
   last: new Map(),
   acknowledgedJobs: new Map(),
@@ -68,7 +68,8 @@ export const consumed = (self: Pace, events: number, weight: number): void => {
   self.events += events
   self.weight += weight
   self.pending.openUnsafe()
-  if (self.events >= self.maxEvents || self.weight >= maxWeight) self.due.openUnsafe()
+  const isMany = self.events >= maxEvents && (!self.paces || self.open.size === 0)
+  if (isMany || self.weight >= maxWeight) self.due.openUnsafe()
 }
 
 export const enter = (self: Pace, ledger: Ledger, offset: number, seq: number, weight: number): void => {

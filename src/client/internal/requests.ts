@@ -5,7 +5,7 @@
  * one job; both have one trace id, which is distinct per submit; or nothing says so and the oldest request is meant. The last is safe
  * only while a single request is under way, so a peer that has not declared to correlate gets no more than one at a time.
  */
-import { Deferred, Exit } from "effect"
+import { Deferred, Exit, Latch } from "effect"
 import type * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
@@ -19,7 +19,10 @@ interface Common<A> {
   readonly encode: (id: Ids.MessageId) => string
   /** What the caller waits for; fails when the time is up, while the answer may still come. */
   readonly reply: Deferred.Deferred<A, ArcpError.ArcpError>
-  readonly answered: Deferred.Deferred<void>
+  /** When the time is up, in milliseconds since the Unix epoch. */
+  deadline: number
+  /** The time was up once, and the caller has been told. */
+  overdue: boolean
 }
 
 export interface Submit extends Common<Job.Job> {
@@ -45,10 +48,44 @@ export interface List extends Common<SessionMessage.Jobs["payload"]> {
 
 export type Request = Submit | Cancel | Subscribe | List
 
-/** Those under way, oldest first. */
-export type Requests = Map<Ids.MessageId, Request>
+export interface Requests {
+  /** Those under way, oldest first. */
+  readonly all: Map<Ids.MessageId, Request>
+  /** How many of them are submits. */
+  submits: number
+  /** Opened when one fewer is under way. */
+  readonly fewer: Latch.Latch
+  /** Opened when there is one more. */
+  readonly more: Latch.Latch
+}
 
-export const make = (): Requests => new Map()
+export const make = (): Requests => ({
+  all: new Map(),
+  submits: 0,
+  fewer: Latch.makeUnsafe(true),
+  more: Latch.makeUnsafe(false)
+})
+
+export const begin = (self: Requests, request: Request, deadline: number): void => {
+  request.deadline = deadline
+  self.all.set(request.id, request)
+  if (request._tag === "Submit") self.submits++
+  self.more.openUnsafe()
+}
+
+/** The request is not under way any more. */
+export const remove = (self: Requests, request: Request): void => {
+  if (!self.all.delete(request.id)) return
+  if (request._tag === "Submit") self.submits--
+  self.fewer.openUnsafe()
+}
+
+/** When the time of the first is up; nothing if none is under way. */
+export const firstDeadline = (self: Requests): number | undefined => {
+  let first: number | undefined
+  for (const { deadline } of self.all.values()) first = Math.min(first ?? deadline, deadline)
+  return first
+}
 
 /** A frame whose id is not settled yet; all else is written once, so that it is the same when it is said again. */
 export const framed = (frame: object): ((id: Ids.MessageId) => string) => {
@@ -60,7 +97,8 @@ const common = <A>(id: Ids.MessageId, encode: Common<A>["encode"]): Common<A> =>
   id,
   encode,
   reply: Deferred.makeUnsafe(),
-  answered: Deferred.makeUnsafe()
+  deadline: Number.POSITIVE_INFINITY,
+  overdue: false
 })
 
 type Encode = (id: Ids.MessageId) => string
@@ -102,9 +140,9 @@ export const type = (request: Request): string => {
 
 /** The request is said again, under this id: what still answers the old one answers nothing. */
 export const rename = (self: Requests, request: Request, id: Ids.MessageId): void => {
-  self.delete(request.id)
+  self.all.delete(request.id)
   request.id = id
-  self.set(id, request)
+  self.all.set(id, request)
 }
 
 /** The ids of an answer. */
@@ -116,10 +154,10 @@ export interface Answer {
 
 /** The request that the answer names, whatever it is. */
 export const named = (self: Requests, answer: Answer): Request | undefined =>
-  self.get(answer.id as Ids.MessageId) ?? self.get(answer.payload.request_id as Ids.MessageId)
+  self.all.get(answer.id as Ids.MessageId) ?? self.all.get(answer.payload.request_id as Ids.MessageId)
 
 const first = <A extends Request>(self: Requests, is: (request: Request) => request is A): A | undefined => {
-  for (const request of self.values()) {
+  for (const request of self.all.values()) {
     if (is(request)) return request
   }
   return undefined
@@ -163,30 +201,32 @@ export const oldestSubscribe = (self: Requests): Subscribe | undefined =>
 export const oldestList = (self: Requests): List | undefined => first(self, isList)
 
 /** The request that has waited longest, whatever it is. */
-export const oldest = (self: Requests): Request | undefined => self.values().next().value
+export const oldest = (self: Requests): Request | undefined => self.all.values().next().value
 
-export const hasSubmit = (self: Requests): boolean => first(self, isSubmit) !== undefined
+export const hasSubmit = (self: Requests): boolean => self.submits > 0
 
-const done = <A>(self: Requests, request: Common<A>, exit: Exit.Exit<A, ArcpError.ArcpError>) => {
-  self.delete(request.id)
-  Deferred.doneUnsafe(request.reply, exit)
-  Deferred.doneUnsafe(request.answered, Exit.void)
+const done = <A>(
+  self: Requests,
+  request: Request & { readonly reply: Deferred.Deferred<A, ArcpError.ArcpError> },
+  answer: A
+) => {
+  remove(self, request)
+  Deferred.doneUnsafe(request.reply, Exit.succeed(answer))
 }
 
-export const accept = (self: Requests, request: Submit, job: Job.Job): void => done(self, request, Exit.succeed(job))
+export const accept = (self: Requests, request: Submit, job: Job.Job): void => done(self, request, job)
 
-export const cancelled = (self: Requests, request: Cancel): void => done(self, request, Exit.void)
+export const cancelled = (self: Requests, request: Cancel): void => done(self, request, undefined)
 
 export const subscribed = (self: Requests, request: Subscribe, payload: JobMessage.Subscribed["payload"]): void =>
-  done(self, request, Exit.succeed(payload))
+  done(self, request, payload)
 
 export const listed = (self: Requests, request: List, payload: SessionMessage.Jobs["payload"]): void =>
-  done(self, request, Exit.succeed(payload))
+  done(self, request, payload)
 
 export const refuse = (self: Requests, request: Request, error: ArcpError.ArcpError): void => {
-  self.delete(request.id)
+  remove(self, request)
   fail(request, error)
-  Deferred.doneUnsafe(request.answered, Exit.void)
 }
 
 /** The caller waits no longer; the answer may still come. */

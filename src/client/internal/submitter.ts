@@ -27,16 +27,13 @@ export interface Options extends Submission.Options {
 export interface Surroundings {
   readonly conversation: Connect.Conversation
   readonly context: Context.Context<SecureRandom.SecureRandom>
-  /** Milliseconds that an answer may take. */
-  readonly within: number
 }
 
 /** Asks the runtime to end a job. */
 export const cancel = Effect.fn("JobHandle.cancel")(function* (
   session: ClientSession,
   { finalStatus, id }: Pick<Job.Followed, "id" | "finalStatus">,
-  reason: string,
-  within: number
+  reason: string
 ) {
   if (finalStatus !== undefined) {
     return yield* new ArcpError.JobNotFound({
@@ -51,10 +48,10 @@ export const cancel = Effect.fn("JobHandle.cancel")(function* (
     payload: { job_id: id, reason }
   }
   const pending = Requests.cancel(yield* session.nextId, id, Requests.framed(frame))
-  return yield* Exchange.request(session, pending, within).pipe(Effect.mapError(ClientError.fromCancel))
+  return yield* Exchange.request(session, pending).pipe(Effect.mapError(ClientError.fromCancel))
 })
 
-export const make = ({ context, conversation, within }: Surroundings) => {
+export const make = ({ context, conversation }: Surroundings) => {
   /** Distinct among the submits under way, since peers match acceptances by it (§11). */
   const traceIdOf = (session: ClientSession, given: string | undefined, span: Option.Option<Tracer.AnySpan>) => {
     if (given !== undefined) return Effect.fromResult(Submission.traceId(given))
@@ -67,7 +64,7 @@ export const make = ({ context, conversation, within }: Surroundings) => {
   /** Nobody will ever hold the job. */
   const abandon = (session: ClientSession, job: Job.Job, cancelOnInterrupt: boolean) => {
     if (job.handles === 0) EventBuffer.discard(job.events)
-    return cancelOnInterrupt ? Effect.ignore(cancel(session, job, "client.interrupt", within)) : Effect.void
+    return cancelOnInterrupt ? Effect.ignore(cancel(session, job, "client.interrupt")) : Effect.void
   }
 
   const accept = Effect.fn("ArcpClient.submit")(function* (
@@ -85,11 +82,11 @@ export const make = ({ context, conversation, within }: Surroundings) => {
     )
     const pending = Requests.submit(yield* session.nextId, trace_id, target.reference, encode)
     session.traceIds.add(trace_id)
-    const job = yield* Exchange.request(session, pending, within).pipe(
+    const job = yield* Exchange.request(session, pending).pipe(
       Effect.mapError(ClientError.fromSubmit),
       Effect.ensuring(Effect.sync(() => session.traceIds.delete(trace_id))),
       Effect.onInterrupt(() => {
-        const isSent = session.requests.has(pending.id) || Deferred.isDoneUnsafe(pending.reply)
+        const isSent = session.requests.all.has(pending.id) || Deferred.isDoneUnsafe(pending.reply)
         const abandoned = Effect.flatMap(Deferred.await(pending.reply), (job) =>
           abandon(session, job, options.cancelOnInterrupt ?? false)
         )
@@ -116,15 +113,13 @@ export const make = ({ context, conversation, within }: Surroundings) => {
       credentials: job.accepted.credentials ?? [],
       traceId: job.traceId,
       acceptedAt: DateTime.makeUnsafe(job.acceptedAt),
-      events: EventBuffer.stream(job.events, (dropped) =>
-        Observation.history(session, job.id, dropped, within, readings)
-      ),
+      events: EventBuffer.stream(job.events, (dropped) => Observation.history(session, job.id, dropped, readings)),
       ack: (event) =>
         Effect.sync(() => {
           for (const reading of readings) EventBuffer.acknowledge(reading, event)
         }),
       result: Target.outcome(job, target),
-      cancel: (reason = "client.cancel") => cancel(session, job, reason, within)
+      cancel: (reason = "client.cancel") => cancel(session, job, reason)
     }
   }
 

@@ -52,7 +52,7 @@ const payloadOf = (filter: JobListing.Filter): SessionMessage.ListJobs["payload"
   }
 }
 
-export const make = ({ conversation, within }: Submitter.Surroundings) => {
+export const make = ({ conversation }: Submitter.Surroundings) => {
   const page = Effect.fn("ArcpClient.jobs")(function* (filter: JobListing.Filter, cursor: string | undefined) {
     const session = yield* conversation.session
     if (!session.features.has("list_jobs")) {
@@ -67,10 +67,7 @@ export const make = ({ conversation, within }: Submitter.Surroundings) => {
       payload: { ...payloadOf(filter), ...(cursor === undefined ? undefined : { cursor }) }
     }
     const pending = Requests.list(yield* session.nextId, Requests.framed(frame))
-    const { jobs, next_cursor } = yield* Effect.mapError(
-      Exchange.request(session, pending, within),
-      ClientError.fromList
-    )
+    const { jobs, next_cursor } = yield* Effect.mapError(Exchange.request(session, pending), ClientError.fromList)
     // A runtime that gives the same cursor for ever would have us ask for ever.
     const next = next_cursor === null || next_cursor === cursor ? Option.none() : Option.some(next_cursor)
     return [jobs.map(entry), next] as const
@@ -80,7 +77,7 @@ export const make = ({ conversation, within }: Submitter.Surroundings) => {
   const outcomeOnly = Effect.fnUntraced(function* (session: ClientSession, id: Ids.JobId) {
     const followed = Observation.make(session, id, session.declared ? 0 : undefined, false)
     EventBuffer.discard(followed.events)
-    yield* Observation.follow(session, followed, { history: true }, within)
+    yield* Observation.follow(session, followed, { history: true })
     return followed
   })
 
@@ -101,7 +98,7 @@ export const make = ({ conversation, within }: Submitter.Surroundings) => {
     }
     const start = history && session.declared ? (fromJobSeq ?? 0) : undefined
     const followed = Observation.make(session, id, start, false)
-    const payload = yield* Observation.follow(session, followed, { history }, within)
+    const payload = yield* Observation.follow(session, followed, { history })
     const ended = !history && hasEnded(payload.current_status)
     if (ended) EventBuffer.end(followed.events, "done")
     const outcome = ended ? yield* outcomeOnly(session, id) : followed
@@ -117,16 +114,14 @@ export const make = ({ conversation, within }: Submitter.Surroundings) => {
       parentJobId: payload.parent_job_id ?? undefined,
       traceId: payload.trace_id,
       events: EventBuffer.stream(followed.events, (dropped) =>
-        start === 0
-          ? Observation.history(session, id, dropped, within, readings)
-          : Stream.fail(EventBuffer.expired(dropped))
+        start === 0 ? Observation.history(session, id, dropped, readings) : Stream.fail(EventBuffer.expired(dropped))
       ),
       ack: (event) =>
         Effect.sync(() => {
           for (const reading of readings) EventBuffer.acknowledge(reading, event)
         }),
       result: Target.outcome(outcome, reader),
-      cancel: (reason = "client.cancel") => Submitter.cancel(session, outcome, reason, within)
+      cancel: (reason = "client.cancel") => Submitter.cancel(session, outcome, reason)
     }
   })
 

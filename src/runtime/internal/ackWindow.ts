@@ -1,7 +1,7 @@
 /**
  * What a client that declares its pace was sent and has not acknowledged: per job, and over all (§6.5).
  */
-import type { Scope } from "effect"
+import type { Effect } from "effect"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import type * as RuntimeConfig from "../RuntimeConfig.ts"
@@ -19,7 +19,8 @@ export interface Source {
   readonly job: Ids.JobId
   readonly traceId: Ids.TraceId
   paces: boolean
-  readonly scope: Scope.Closeable
+  /** Lets go of the job's journal. */
+  unwatch: Effect.Effect<void>
   /** The offset of the last entry that was stamped or passed over. */
   cursor: number
   /** The offset up to which the client has read. */
