@@ -97,7 +97,7 @@ export interface Recognized {
 }
 
 /**
- * What is known of an event that was parsed as a whole, as far as it has it.
+ * What is known of a frame that was parsed as a whole, as far as it has it.
  *
  * @category models
  * @since 0.1.0
@@ -107,7 +107,6 @@ export interface Parsed {
   readonly event_seq?: number
   readonly job_id?: Ids.JobId
   readonly trace_id?: Ids.TraceId
-  readonly job_seq?: number
 }
 
 /**
@@ -119,7 +118,7 @@ export interface Parsed {
 export interface Recognizer {
   /** The frame, if it is in this very form, and the next event of the session, and of a job that was seen before. */
   readonly recognize: (text: string) => Recognized | undefined
-  /** Takes note of an event that had to be parsed as a whole. */
+  /** Takes note of a frame that had to be parsed as a whole. */
   readonly learn: (event: Parsed) => void
 }
 
@@ -129,7 +128,7 @@ export interface Recognizer {
  */
 export const recognizer = (): Recognizer => {
   let session: Session | undefined
-  let next = 0
+  let next = 1
   const jobs = makeJobs()
   const beginnings = makeBeginnings()
   return {
@@ -156,11 +155,11 @@ export const recognizer = (): Recognizer => {
         body: text.slice(at + payload.text.length, -2)
       }
     },
-    learn: ({ event_seq, job_id, job_seq, session_id, trace_id }) => {
-      if (session_id === undefined || event_seq === undefined) return
+    learn: ({ event_seq, job_id, session_id, trace_id }) => {
+      if (session_id === undefined) return
       if (session?.id !== session_id) session = makeSession(session_id)
-      next = event_seq + 1
-      if (job_id !== undefined && trace_id !== undefined && job_seq !== undefined) jobs.add(job_id, trace_id)
+      if (event_seq !== undefined) next = event_seq + 1
+      if (job_id !== undefined && trace_id !== undefined) jobs.add(job_id, trace_id)
     }
   }
 }

@@ -244,11 +244,9 @@ layer(Served.layer)("against a runtime", (it) => {
 
   it.effect("shows progress on a terminal in one line, which is gone at the end", () =>
     Effect.gen(function* () {
-      const { stderr, stdout } = yield* arcp(["submit", "waiting", "--max-runtime", "1s"], { terminal: true }).pipe(
-        Effect.forkScoped,
-        Effect.tap(() => Effect.repeat(TestClock.adjust("100 millis"), { times: 200 })),
-        Effect.flatMap(Fiber.join)
-      )
+      const { fiber } = yield* start(["submit", "waiting", "--max-runtime", "1s"], /waiting/, { terminal: true })
+      yield* Effect.repeat(TestClock.adjust("100 millis"), { times: 200 })
+      const { stderr, stdout } = yield* Fiber.join(fiber)
       // oxlint-disable-next-line no-control-regex
       assert.match(stderr, /\r\u001b\[2K[^\n]*waiting[^\n]*\u001b\[2m\ds/)
       assert.include(stderr, "⠙")

@@ -8,7 +8,7 @@ import * as Plants from "./Plants.ts"
 import * as World from "./World.ts"
 
 /** Some bugs need a rare moment. */
-const maxSeeds = 60
+const maxSeeds = 100
 
 it.each(Plants.all)("$bug", { timeout: 120_000 }, async ({ plant, shows }) => {
   const others: Array<string> = []

@@ -168,7 +168,7 @@ const adopt = (
     accepted: payload,
     agent: payload.agent === undefined || payload.agent === "" ? (request?.agent ?? "") : payload.agent,
     traceId,
-    acceptedAt: Option.getOrElse(Timestamp.parse(payload.accepted_at ?? ""), () => now),
+    acceptedAt: () => Option.getOrElse(Timestamp.parse(payload.accepted_at ?? ""), () => now),
     events: ClientSession.makeBuffer(self, payload.job_id),
     maxResultBytes: self.limits.resultBytes,
     numbered: self.declared

@@ -45,7 +45,7 @@ export interface Job extends Followed {
   readonly agent: string
   readonly traceId: Ids.TraceId
   /** Milliseconds since the Unix epoch. */
-  readonly acceptedAt: number
+  readonly acceptedAt: () => number
   /** How many were given out. */
   handles: number
 }
@@ -74,7 +74,7 @@ export const make = (options: {
   readonly accepted: JobMessage.Accepted["payload"]
   readonly agent: string
   readonly traceId: Ids.TraceId
-  readonly acceptedAt: number
+  readonly acceptedAt: () => number
   readonly events: EventBuffer.EventBuffer
   readonly maxResultBytes: number
   /** Whether the runtime numbers what the job says. */

@@ -1,7 +1,7 @@
 /**
  * What a client does with jobs of its own: submit, follow, cancel (§7.1, §7.4).
  */
-import { type Context, DateTime, Deferred, Effect, Option, Tracer } from "effect"
+import { Context, DateTime, Deferred, Effect, Option, Tracer } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Ids from "../../protocol/Ids.ts"
@@ -67,7 +67,7 @@ export const make = ({ context, conversation }: Surroundings) => {
     return cancelOnInterrupt ? Effect.ignore(cancel(session, job, "client.interrupt")) : Effect.void
   }
 
-  const accept = Effect.fn("ArcpClient.submit")(function* (
+  const accept = Effect.fnUntraced(function* (
     target: Target.Target<unknown, unknown>,
     options: Options,
     span: Option.Option<Tracer.AnySpan>
@@ -112,7 +112,9 @@ export const make = ({ context, conversation }: Surroundings) => {
       budget: job.accepted.budget,
       credentials: job.accepted.credentials ?? [],
       traceId: job.traceId,
-      acceptedAt: DateTime.makeUnsafe(job.acceptedAt),
+      get acceptedAt() {
+        return DateTime.makeUnsafe(job.acceptedAt())
+      },
       events: EventBuffer.stream(job.events, (dropped) => Observation.history(session, job.id, dropped, readings)),
       ack: (event) =>
         Effect.sync(() => {
@@ -124,7 +126,9 @@ export const make = ({ context, conversation }: Surroundings) => {
   }
 
   const accepted = (target: Target.Target<unknown, unknown>, options: Options) =>
-    Effect.flatMap(Effect.serviceOption(Tracer.ParentSpan), (span) => accept(target, options, span))
+    Effect.contextWith((surroundings: Context.Context<never>) =>
+      accept(target, options, Context.getOption(surroundings, Tracer.ParentSpan))
+    )
 
   return {
     submit: <A, E>(target: Target.Target<A, E>, options: Options = {}) =>
