@@ -12,7 +12,7 @@ const hold = (id: string, ...texts: ReadonlyArray<string>): Budget.Entry => ({
   id,
   amounts: amounts(...texts)
 })
-const settle = (id: string, ...texts: ReadonlyArray<string>): Budget.Entry => ({
+const settle = (id: string, ...texts: ReadonlyArray<string>): Budget.Settle => ({
   _tag: "Settle",
   id,
   spent: amounts(...texts)
