@@ -181,18 +181,14 @@ export const open = (
   return attach(account, step) ?? { account, touched: step.touched }
 }
 
-/** What is left to an account that is settled: it has given back what it had. */
-const ofSettled = (account: Account): Standing | undefined => {
-  const currency = account.currencies[0]
-  return account.settled && currency !== undefined ? { currency, cap: zero, available: zero } : undefined
-}
+/** How it stands with an account that is settled: what it had is given back. */
+const givenBack = (currency: string): Standing => ({ currency, cap: zero, available: zero })
 
 /** The first currency of which nothing is left for an operation. */
 export const exhausted = (account: Account, current: unknown): Standing | undefined => {
-  if (account.settled) return ofSettled(account)
   const from = place(account, current)
   for (const currency of account.currencies) {
-    const standing = room(from, currency)
+    const standing = account.settled ? givenBack(currency) : room(from, currency)
     if (standing !== undefined && !BigDecimal.isPositive(standing.available)) return standing
   }
   return undefined
@@ -207,9 +203,7 @@ export const reserve = (
   const caps = Amount.total(
     amounts.filter(({ currency, value }) => BigDecimal.isPositive(value) && account.currencies.includes(currency))
   )
-  const standing = ofSettled(account)
-  const wanted = standing === undefined ? undefined : caps.get(standing.currency)
-  if (standing !== undefined && wanted !== undefined) return { standing, wanted }
+  if (account.settled) for (const [currency, wanted] of caps) return { standing: givenBack(currency), wanted }
   const step = begin()
   const outer = current instanceof Reservation ? current : undefined
   const reservation = new Reservation(account, place(account, current), Budget.make(caps), outer)
@@ -257,6 +251,8 @@ export const charge = (
   }
 }
 
+const isDone = ({ children, closed, settled }: Node): boolean => closed && children === 0 && !settled
+
 /** Ends a node. It settles once its last child has; `settled` are the accounts of which that is now true. */
 export const close = (node: Node): { readonly settled: ReadonlyArray<Account>; readonly touched: Touched } => {
   const step = begin()
@@ -264,7 +260,7 @@ export const close = (node: Node): { readonly settled: ReadonlyArray<Account>; r
   if (node.closed) return { settled, touched: step.touched }
   node.closed = true
   step.changed.add(node)
-  for (let at: Node | undefined = node; at?.closed === true && at.children === 0; at = at.parent) {
+  for (let at: Node | undefined = node; at !== undefined && isDone(at); at = at.parent) {
     at.settled = true
     if (at._tag === "Account") settled.push(at)
     if (at.parent !== undefined) at.parent.children--
