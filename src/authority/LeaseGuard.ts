@@ -105,6 +105,18 @@ export const make = (lease: Lease.Lease, { account, parent }: Options = {}): Eff
         )
       })
 
+    /** Calls `then` if no lease has ended. */
+    const inTime = (
+      operation: Operation.Operation,
+      then: () => Effect.Effect<void, Denial>
+    ): Effect.Effect<void, Denial> => {
+      for (const { lease, now } of tenures) {
+        const time = Lease.inTime(lease, operation, now())
+        if (Result.isFailure(time)) return late(operation, time.failure)
+      }
+      return then()
+    }
+
     const covered = (operation: Operation.Operation) => {
       for (const { lease } of tenures) {
         const granted = Lease.covers(lease, operation)
@@ -114,13 +126,14 @@ export const make = (lease: Lease.Lease, { account, parent }: Options = {}): Eff
     }
 
     const authorize = (operation: Operation.Operation): Effect.Effect<void, Denial> =>
-      Effect.suspend((): Effect.Effect<void, Denial> => {
-        for (const { lease, now } of tenures) {
-          const time = Lease.inTime(lease, operation, now())
-          if (Result.isFailure(time)) return late(operation, time.failure)
-        }
-        return account === undefined ? covered(operation) : Effect.flatMap(account.check, () => covered(operation))
-      })
+      Effect.suspend(() =>
+        inTime(operation, () =>
+          account === undefined
+            ? covered(operation)
+            : // A ledger elsewhere may take its time.
+              Effect.flatMap(account.check, () => inTime(operation, () => covered(operation)))
+        )
+      )
 
     return Effect.succeed(
       LeaseGuard.of({

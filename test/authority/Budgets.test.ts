@@ -542,7 +542,13 @@ describe("Budgets", () => {
         // And where the fiber of a child sets something aside, its parent's is not lost from sight.
         yield* parent.account.reserve(
           amounts("USD:0.50"),
-          child.account.reserve(amounts("USD:0.40"), parent.spend("USD:0.25"))
+          child.account.reserve(
+            amounts("USD:0.40"),
+            Effect.gen(function* () {
+              yield* parent.spend("USD:0.25")
+              assert.deepStrictEqual(yield* parent.left, { USD: "0" })
+            })
+          )
         )
         assert.deepStrictEqual(yield* parent.left, { USD: "0.25" })
       }).pipe(run)
@@ -552,7 +558,10 @@ describe("Budgets", () => {
   describe("the journal", () => {
     it.effect("has the entries in the order of what happened, however slowly it takes them", () =>
       Effect.gen(function* () {
-        const parent = yield* open("p", ["USD:10"], { delay: Effect.andThen(Effect.yieldNow, Effect.yieldNow) })
+        // Each is taken faster than the one before.
+        let turns = 100
+        const delay = Effect.suspend(() => Effect.repeat(Effect.yieldNow, { times: (turns -= 5) }))
+        const parent = yield* open("p", ["USD:10"], { delay: Effect.asVoid(delay) })
         const child = yield* open("c", ["USD:1"], { parent: parent.job })
         yield* Effect.forEach(
           Array.from({ length: 20 }, (_, index) => index),

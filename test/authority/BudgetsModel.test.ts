@@ -2,7 +2,7 @@
  * The ledger against a model that is worked out anew at every step, and against nothing but the sum of all costs.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { BigDecimal, Deferred, Effect, Exit, Fiber, HashMap, Queue, Scope } from "effect"
+import { BigDecimal, Deferred, Effect, Exit, Fiber, HashMap, Queue } from "effect"
 import * as Budget from "../../src/authority/Budget.ts"
 import * as Budgets from "../../src/authority/Budgets.ts"
 import type * as Amount from "../../src/protocol/Amount.ts"
