@@ -320,6 +320,10 @@ describe("LeaseGuard", () => {
         const error = yield* Fiber.join(fiber)
         assert.strictEqual(error._tag, "LeaseExpired")
         assert.deepStrictEqual(error.details, { expires_at: "1970-01-01T00:00:01.000Z" })
+        const short = yield* LeaseGuard.make(leaseOf(grants, at(2000)), {
+          parent: yield* LeaseGuard.make(leaseOf(grants, at(60 * day)))
+        })
+        assert.deepStrictEqual(yield* toldBy(short, [1999, 2000]), [false, true])
         // And who asks late hears it at once.
         assert.strictEqual((yield* bottom.expired)._tag, "LeaseExpired")
       })
