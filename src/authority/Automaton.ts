@@ -34,6 +34,8 @@ export interface Automaton {
   readonly any: Int32Array
   /** Positions that are left on one certain character: the words to change in `any`, and the bits to set there. */
   readonly literal: ReadonlyMap<number, ReadonlyArray<readonly [word: number, bits: number]>>
+  /** Positions that are left on each character that `literal` names, where so many sets are not too much to keep. */
+  readonly rows: ReadonlyMap<number, Int32Array> | undefined
   /** Positions that wait on anything but a separator. */
   readonly wait: Int32Array
   /** Positions that come back behind every separator once they were reached. */
@@ -41,6 +43,9 @@ export interface Automaton {
 }
 
 const slash = 47
+
+/** Up to so many words of positions the sets for all characters are kept: most leases are that small, and their checks many. */
+const maxKept = 8
 
 const positions = (segments: ReadonlyArray<Segment.Segment>): number => {
   let count = 1
@@ -99,7 +104,9 @@ export const make = (patterns: ReadonlyArray<ReadonlyArray<Segment.Segment>>): A
     mark(accept)
     at++
   }
-  return { start, accept, separator, any, literal, wait, again }
+  const rows =
+    size > maxKept ? undefined : new Map(Array.from(literal.keys(), (code) => [code, rowOf(any, literal, code)]))
+  return { start, accept, separator, any, literal, rows, wait, again }
 }
 
 /**
@@ -113,7 +120,13 @@ export const accepts = (self: Automaton, parts: ReadonlyArray<string>, meter?: {
   const text = parts.length === 0 ? "" : `${parts.join("/")}/`
   const reached = new Int32Array(self.start)
   const returning = reached.map((bits, word) => bits & self.again[word]!)
-  const rows = new Map<number, Int32Array>()
+  const made = new Map<number, Int32Array>()
+  const rowFor = (code: number): Int32Array => {
+    if (self.rows !== undefined) return self.rows.get(code) ?? self.any
+    let row = made.get(code)
+    if (row === undefined) made.set(code, (row = rowOf(self.any, self.literal, code)))
+    return row
+  }
   let returns = returning.some((bits) => bits !== 0)
 
   for (let index = 0; index < text.length; index++) {
@@ -122,20 +135,18 @@ export const accepts = (self: Automaton, parts: ReadonlyArray<string>, meter?: {
     if (code === slash) {
       returns = passSeparator(self, reached, returning)
     } else {
-      let row = rows.get(code)
-      if (row === undefined) rows.set(code, (row = rowOf(self, code)))
-      if (!passCharacter(self, row, reached) && !returns) return false
+      if (!passCharacter(self, rowFor(code), reached) && !returns) return false
     }
   }
   return reached.some((bits, word) => (bits & self.accept[word]!) !== 0)
 }
 
 /** The positions that this character leaves. */
-const rowOf = (self: Automaton, code: number): Int32Array => {
-  const literal = self.literal.get(code)
-  if (literal === undefined) return self.any
-  const row = new Int32Array(self.any)
-  for (const [word, bits] of literal) row[word]! |= bits
+const rowOf = (any: Int32Array, literal: Automaton["literal"], code: number): Int32Array => {
+  const named = literal.get(code)
+  if (named === undefined) return any
+  const row = new Int32Array(any)
+  for (const [word, bits] of named) row[word]! |= bits
   return row
 }
 

@@ -142,8 +142,43 @@ export const isExpired = (self: Lease, now: number): boolean =>
   Option.isSome(self.expiresAt) && now >= self.expiresAt.value
 
 /**
- * Whether the lease covers the operation at `now` (milliseconds since the Unix epoch). Expiry is looked at first (§9.5), then the
- * capability (§9.3). A target without a canonical form is denied.
+ * Fails for an operation at `now` (milliseconds since the Unix epoch) if the lease is over then (§9.5).
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const inTime = (
+  self: Lease,
+  operation: Operation.Operation,
+  now: number
+): Result.Result<void, ArcpError.LeaseExpired> => {
+  if (Option.isNone(self.expiresAt) || now < self.expiresAt.value) return Result.void
+  const expires_at = Timestamp.format(self.expiresAt.value)
+  const details = { ...facts(operation), expires_at }
+  return Result.fail(new ArcpError.LeaseExpired({ message: `the lease expired at ${expires_at}`, details }))
+}
+
+/**
+ * Whether the lease grants the operation, whatever the time (§9.3). A target without a canonical form is denied.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const covers = (
+  self: Lease,
+  operation: Operation.Operation
+): Result.Result<void, ArcpError.PermissionDenied> => {
+  const grant = self.granted.get(operation.capability)
+  if (grant === undefined) return deny(operation, "the lease does not grant this capability")
+  const parts = Operation.parts(operation)
+  if (Result.isFailure(parts)) return deny(operation, parts.failure)
+  return Automaton.accepts(grant.automaton, parts.success)
+    ? Result.void
+    : deny(operation, "no pattern of the lease covers it")
+}
+
+/**
+ * Whether the lease allows the operation at `now` (milliseconds since the Unix epoch): {@link inTime} first, then {@link covers}.
  *
  * @category predicates
  * @since 0.1.0
@@ -153,18 +188,8 @@ export const authorize = (
   operation: Operation.Operation,
   now: number
 ): Result.Result<void, ArcpError.PermissionDenied | ArcpError.LeaseExpired> => {
-  if (Option.isSome(self.expiresAt) && now >= self.expiresAt.value) {
-    const expires_at = Timestamp.format(self.expiresAt.value)
-    const details = { ...facts(operation), expires_at }
-    return Result.fail(new ArcpError.LeaseExpired({ message: `the lease expired at ${expires_at}`, details }))
-  }
-  const grant = self.granted.get(operation.capability)
-  if (grant === undefined) return deny(operation, "the lease does not grant this capability")
-  const parts = Operation.parts(operation)
-  if (Result.isFailure(parts)) return deny(operation, parts.failure)
-  return Automaton.accepts(grant.automaton, parts.success)
-    ? Result.void
-    : deny(operation, "no pattern of the lease covers it")
+  const time = inTime(self, operation, now)
+  return Result.isFailure(time) ? time : covers(self, operation)
 }
 
 const facts = (operation: Operation.Operation) => ({

@@ -1,10 +1,12 @@
 /**
- * Who may do what, until when: pure decisions, and the services around them.
+ * Who may do what, until when, at what cost: pure decisions, and the services around them.
  *
  * @since 0.1.0
  */
 export * as Authenticator from "./Authenticator.ts"
 export * as Automaton from "./Automaton.ts"
+export * as Budget from "./Budget.ts"
+export * as Budgets from "./Budgets.ts"
 export * as CanonicalPath from "./CanonicalPath.ts"
 export * as CanonicalUrl from "./CanonicalUrl.ts"
 export * as JobEmitter from "./JobEmitter.ts"
@@ -14,4 +16,5 @@ export * as Leases from "./Leases.ts"
 export * as ObserverPolicy from "./ObserverPolicy.ts"
 export * as Operation from "./Operation.ts"
 export * as Pattern from "./Pattern.ts"
+export * as RemainingBudget from "./RemainingBudget.ts"
 export * as Segment from "./Segment.ts"

@@ -19,7 +19,7 @@ export interface Requirement {
 
 const deferred = {
   delegation: "agents cannot delegate yet; child jobs and lease subsets come with delegation",
-  budget: "cost.budget is not advertised; counters and their enforcement come with the budget ledger",
+  budget: "cost.budget is not advertised: jobs do not use the budget ledger yet",
   credentials: "provisioned_credentials is not advertised; issue, rotation and revocation come with the provisioner",
   expiry: "expires_at is validated but nothing ends a job at that instant yet; that comes with the expiry timer",
   leased: "only fs.* and tool.call are mediated so far; models and outbound HTTP come with the leased services"
@@ -136,11 +136,11 @@ const rows = [
   { id: "C-105", section: "§9.5", level: "MUST", role: "R", text: "At/after expiry an operation → LEASE_EXPIRED (tool_result), then job.error LEASE_EXPIRED, final_status error, retryable false", deferred: deferred.expiry },
   { id: "C-106", section: "§9.5", level: "MAY", role: "R", text: "Proactive termination at expiry gives the same job.error", deferred: deferred.expiry },
   { id: "C-107", section: "§9.6", level: "MUST", role: "R", text: "cost.* metric in a budgeted currency decrements; other units and names do not", deferred: deferred.budget },
-  { id: "C-108", section: "§9.6", level: "MUST", role: "R", text: "Negative cost value → no decrement", deferred: deferred.budget },
-  { id: "C-109", section: "§9.6", level: "MUST", role: "R", text: "Currencies independent; any counter ≤ 0 blocks every operation", deferred: deferred.budget },
+  { id: "C-108", section: "§9.6", level: "MUST", role: "R", text: "Negative cost value → no decrement" },
+  { id: "C-109", section: "§9.6", level: "MUST", role: "R", text: "Currencies independent; any counter ≤ 0 blocks every operation" },
   { id: "C-110", section: "§9.6", level: "SHOULD", role: "R", text: "BUDGET_EXHAUSTED as tool_result error with retryable false; job may still succeed", deferred: deferred.budget },
   { id: "C-111", section: "§9.6", level: "MAY", role: "R", text: "cost.budget.remaining metrics emitted, may be negative, never counted as cost", deferred: deferred.budget },
-  { id: "C-112", section: "§9.6", level: "MUST", role: "R", text: "Amount grammar enforced", deferred: deferred.budget },
+  { id: "C-112", section: "§9.6", level: "MUST", role: "R", text: "Amount grammar enforced" },
   { id: "C-113", section: "§9.6", level: "SHOULD", role: "R", text: "Upstream budget failures are translated to BUDGET_EXHAUSTED", deferred: deferred.budget },
   { id: "C-114", section: "§9.7", level: "MUST", role: "R", text: "Model not matched → PERMISSION_DENIED; matched passes", deferred: deferred.leased },
   { id: "C-115", section: "§9.7", level: "MUST", role: "R", text: "Lease without model.use: denied when policy requires it", deferred: deferred.leased },
