@@ -195,6 +195,28 @@ export const fold = (self: Budget, entries: Iterable<Entry>): Budget => {
 }
 
 /**
+ * Fewer entries that come to the same, whatever the caps: one charge of all that was spent, and the holds that are open.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const compact = (entries: Iterable<Entry>): ReadonlyArray<Entry> => {
+  const spent: Array<Amount.Amount> = []
+  const holds = new Map<string, Hold>()
+  for (const entry of entries) {
+    if (entry._tag === "Charge") spent.push(...positive(entry.amounts))
+    else if (entry._tag === "Hold") holds.set(entry.id, entry)
+    else {
+      spent.push(...positive(entry.spent))
+      holds.delete(entry.id)
+    }
+  }
+  return [...(spent.length === 0 ? [] : [Charge.make({ amounts: toAmounts(Amount.total(spent)) })]), ...holds.values()]
+}
+
+const positive = (amounts: ReadonlyArray<Amount.Amount>) => amounts.filter(({ value }) => BigDecimal.isPositive(value))
+
+/**
  * What an open hold has set aside.
  *
  * @category getters

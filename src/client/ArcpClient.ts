@@ -36,6 +36,7 @@ import {
 import { SecureRandom } from "effect/crypto"
 import { KeyValueStore } from "effect/persistence"
 import type * as AgentContract from "../protocol/AgentContract.ts"
+import * as AgentOutcome from "../protocol/AgentOutcome.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Capability from "../protocol/Capability.ts"
 import * as Feature from "../protocol/Feature.ts"
@@ -324,10 +325,10 @@ const make = Effect.fnUntraced(function* (options: Options, persistence: Persist
         ? submitter.run(Target.named(agent, input), options)
         : Effect.flatMap(contracted(agent, input), (target) => submitter.run(target, options))) as Run,
     jobs: watcher.jobs,
-    subscribe: (jobId, options = {}) => watcher.observe(jobId, Target.json, options),
+    subscribe: (jobId, options = {}) => watcher.observe(jobId, AgentOutcome.json, options),
     attach: (agent, jobId) =>
       Effect.flatMap(Effect.context(), (services) =>
-        watcher.observe(jobId, Target.reader(agent, services), { history: true })
+        watcher.observe(jobId, AgentOutcome.read(agent, services), { history: true })
       ),
     agents: Effect.sync(() => conversation.latest().welcome.capabilities.agents ?? []),
     session: Effect.sync(() => {

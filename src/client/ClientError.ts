@@ -36,6 +36,7 @@ export type ConnectError =
 export type SubmitError =
   | ArcpError.AgentNotAvailable
   | ArcpError.AgentVersionNotAvailable
+  | ArcpError.BudgetExhausted
   | ArcpError.DuplicateKey
   | ArcpError.InternalError
   | ArcpError.InvalidRequest
@@ -131,6 +132,7 @@ const sessionLost = ["HeartbeatLost", "ResumeWindowExpired", "Unauthenticated"] 
 export const fromSubmit: (error: ArcpError.ArcpError) => SubmitError = only(
   "AgentNotAvailable",
   "AgentVersionNotAvailable",
+  "BudgetExhausted",
   "DuplicateKey",
   "InvalidRequest",
   "LeaseSubsetViolation",

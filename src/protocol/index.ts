@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as AgentContract from "./AgentContract.ts"
+export * as AgentOutcome from "./AgentOutcome.ts"
 export * as AgentRef from "./AgentRef.ts"
 export * as Amount from "./Amount.ts"
 export * as ArcpError from "./ArcpError.ts"
@@ -18,6 +19,7 @@ export * as JobEvent from "./JobEvent.ts"
 export * as JobMessage from "./JobMessage.ts"
 export * as Json from "./Json.ts"
 export * as Message from "./Message.ts"
+export * as ResultAssembler from "./ResultAssembler.ts"
 export * as SequencedFrame from "./SequencedFrame.ts"
 export * as SessionMessage from "./SessionMessage.ts"
 export * as Timestamp from "./Timestamp.ts"

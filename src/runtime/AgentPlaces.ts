@@ -22,6 +22,8 @@ export interface Options {
  */
 export interface AgentPlaces {
   readonly queue: number
+  /** Whether a job that came now would run at once. */
+  readonly hasFree: () => boolean
   /** Reserves a place, free or in the queue, for a job that is about to be accepted; `false` if there is none. */
   readonly reserve: () => boolean
   /** Waits for the turn of a job that has a reservation. */
@@ -40,6 +42,7 @@ export const make = ({ concurrency, queue = 100 }: Options): Effect.Effect<Agent
     let reserved = 0
     return {
       queue,
+      hasFree: () => reserved < concurrency,
       reserve: () => {
         if (reserved >= concurrency + queue) return false
         reserved++

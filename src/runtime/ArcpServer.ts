@@ -20,6 +20,7 @@
 import { Effect, Layer, Option, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
+import * as Budgets from "../authority/Budgets.ts"
 import * as Leases from "../authority/Leases.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import type * as Message from "../protocol/Message.ts"
@@ -98,7 +99,7 @@ export const layer: Layer.Layer<
 export const layerMemory: Layer.Layer<
   Sessions.Sessions | Jobs.Jobs | AgentRegistry.AgentRegistry | JobJournal.JobJournal | JobStore.JobStore,
   never,
-  Leases.Leases | SecureRandom.SecureRandom
+  Leases.Leases | Budgets.Budgets | SecureRandom.SecureRandom
 > = Sessions.layer.pipe(
   Layer.provideMerge(Jobs.layer),
   Layer.provideMerge(AgentRegistry.layer),
@@ -127,6 +128,7 @@ export const serve = <E, R>(
     Layer.provide(confined(agents)),
     Layer.provide(layerMemory),
     Layer.provide(options.leases ?? Leases.layer),
+    Layer.provide(options.budgets ?? Budgets.layer),
     Layer.provide(SecureRandom.layerWebCrypto)
   ) as Layer.Layer<
     never,
@@ -154,4 +156,6 @@ export const confined = <E, R>(
 export interface ServeOptions {
   /** What becomes of the leases that clients ask for. Default `Leases.layer`: they are granted as asked for. */
   readonly leases?: Layer.Layer<Leases.Leases>
+  /** Who keeps account of what jobs spend. Default `Budgets.layer`. */
+  readonly budgets?: Layer.Layer<Budgets.Budgets>
 }

@@ -21,15 +21,20 @@
 import { Clock, Context, Effect, Option, Record, Result, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Base64 } from "effect/encoding"
+import type * as Budget from "../authority/Budget.ts"
+import type * as Budgets from "../authority/Budgets.ts"
 import * as JobEmitter from "../authority/JobEmitter.ts"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 import type * as LeasedJob from "../leased/LeasedJob.ts"
 import * as LeasedTool from "../leased/LeasedTool.ts"
+import * as RemainingBudget from "../authority/RemainingBudget.ts"
+import * as Amount from "../protocol/Amount.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Ids from "../protocol/Ids.ts"
 import * as JobEvent from "../protocol/JobEvent.ts"
 import type * as Json from "../protocol/Json.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
+import * as Delegation from "./Delegation.ts"
 import type * as JobRecord from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -71,8 +76,22 @@ export class JobContext extends Context.Service<
     readonly log: Emit<[level: JobEvent.LogLevel, message: string, attributes?: Json.JsonObject]>
     readonly thought: Emit<[text: string]>
     readonly status: Emit<[phase: string, message?: string]>
-    /** Names that begin with `cost.` are costs, which must not be negative (§9.6). */
+    /**
+     * Names that begin with `cost.` are costs (§9.6). They must not be negative, and are charged to the budget of the currency that is their
+     * `unit`, at once and whatever is left: it is the next operation that is refused once nothing is.
+     */
     readonly metric: Emit<[name: string, value: number, options?: Omit<JobEvent.Body<"metric">, "name" | "value">]>
+    /** What is left to spend in each currency that the job's lease caps; below zero where more was spent than there was. */
+    readonly budget: Effect.Effect<Budget.Amounts>
+    /**
+     * Runs what will cost at most so much, such as `"USD:0.05"`, with that much set aside: nothing that runs beside it can spend it too. Costs
+     * that `use` reports are taken from there, and what is left returns, however `use` ends. Fails, and runs nothing, with
+     * `BudgetExhausted` if so much is not left.
+     */
+    readonly reserve: <A, E, R>(
+      amounts: string | ReadonlyArray<string>,
+      use: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | ArcpError.BudgetExhausted | ArcpError.InvalidRequest, R>
     /** `current` must not be negative, nor beyond `total` (§8.2.1). */
     readonly progress: Emit<[progress: JobEvent.Body<"progress">]>
     readonly artifact: Emit<[artifact: JobEvent.Body<"artifact_ref">]>
@@ -90,6 +109,11 @@ export class JobContext extends Context.Service<
       run: Effect.Effect<A, E, R>,
       options?: LeasedTool.Options<A>
     ) => Effect.Effect<A, E | LeaseGuard.Denial | ArcpError.InvalidRequest, R>
+    /**
+     * Hands work to another agent as a job of its own, which the lease has to allow by `agent.delegate` (§10). The child may do no more than
+     * its parent, spends from its parent's budget, and ends with its parent unless it is `detached`. A refusal is among the job's events.
+     */
+    readonly delegate: Delegation.Delegate
     /**
      * Streams the result: text as it is, bytes in base64, cut into chunks that never split a character (§8.4). For a session without
      * `result_chunk` it is collected and sent as one.
@@ -141,10 +165,13 @@ export interface Job {
   readonly record: JobRecord.JobRecord
   readonly epoch: number
   readonly guard: LeaseGuard.LeaseGuard["Service"]
+  /** Nothing if no lease in the chain caps anything. */
+  readonly account: Budgets.Account | undefined
   /** Succeeds with the reason once the job is to be cancelled. */
   readonly cancellation: Effect.Effect<string>
   /** Whether the agent is to stop, for whatever reason. */
   readonly isEnding: () => boolean
+  readonly delegate: (request: Delegation.Request) => Effect.Effect<Delegation.Started, Delegation.DelegateError>
 }
 
 /**
@@ -178,7 +205,7 @@ export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJou
   })
 
 const make = (
-  { cancellation, epoch, guard, isEnding, record }: Job,
+  { account, cancellation, delegate, epoch, guard, isEnding, record }: Job,
   journal: JobJournal.JobJournal["Service"],
   config: RuntimeConfig.RuntimeConfig,
   random: SecureRandom.SecureRandom["Service"],
@@ -189,21 +216,56 @@ const make = (
   const head = headOfPayloads()
   const urgently = { urgent: true }
 
-  const append = (kind: string, body: unknown, isCost = false): Effect.Effect<void, ArcpError.InvalidRequest> =>
+  const draft = (kind: string, body: unknown): Result.Result<JobJournal.Draft, ArcpError.InvalidRequest> => {
+    const text = stringify(body, config.maxPayload)
+    return Result.isFailure(text)
+      ? Result.fail(invalid(`${kind} body`, text.failure))
+      : Result.succeed({
+          type: "job.event",
+          kind,
+          payload: head(kind, clock.currentTimeMillisUnsafe()) + text.success + "}"
+        })
+  }
+
+  const tell = (draft: JobJournal.Draft): Effect.Effect<void> =>
+    Effect.catch(journal.append(record.id, epoch, [draft], isEnding() ? urgently : undefined), speaksNoMore)
+
+  const append = (kind: string, body: unknown): Effect.Effect<void, ArcpError.InvalidRequest> =>
     Effect.suspend(() => {
-      const text = stringify(body, config.maxPayload)
-      if (Result.isFailure(text)) return Effect.fail(invalid(`${kind} body`, text.failure))
-      const payload = head(kind, clock.currentTimeMillisUnsafe()) + text.success + "}"
-      return Effect.catch(
-        journal.append(
-          record.id,
-          epoch,
-          [{ type: "job.event", kind, payload }],
-          isCost || isEnding() ? urgently : undefined
-        ),
-        speaksNoMore
-      )
+      const made = draft(kind, body)
+      return Result.isFailure(made) ? Effect.fail(made.failure) : tell(made.success)
     })
+
+  let told = RemainingBudget.nothing
+
+  /** A metric, and with a cost what is then left, if that has changed by much. Some clients read the labels from `dims`. */
+  const tellMetric = (body: JobEvent.Body<"metric">): Effect.Effect<void, ArcpError.InvalidRequest> => {
+    const { dimensions } = body
+    const made = draft("metric", dimensions === undefined ? body : { ...body, dims: dimensions })
+    if (Result.isFailure(made)) return Effect.fail(made.failure)
+    const metric = made.success
+    const cost = costOf(body)
+    if (cost === undefined) return tell(metric)
+    if (Result.isFailure(cost)) return Effect.fail(invalid("metric.value", cost.failure))
+    // Nothing comes between a cost and its being counted, and once it is counted it is told.
+    return Effect.uninterruptibleMask(
+      Effect.fnUntraced(function* (restore) {
+        const charged = account === undefined ? notCounted : yield* account.charge([cost.success])
+        const remaining = RemainingBudget.tell(told, charged.standings)
+        told = remaining.told
+        const drafts = [
+          metric,
+          ...remaining.metrics.flatMap((body) => Result.getSuccess(draft("metric", body)).pipe(Option.toArray))
+        ] as const
+        const appended = (options: JobJournal.AppendOptions) =>
+          journal.append(record.id, epoch, drafts, { ...options, ledger: charged.entries })
+        yield* restore(appended(urgently)).pipe(
+          Effect.onInterrupt(() => Effect.ignore(appended({ forced: true }))),
+          Effect.catch(speaksNoMore)
+        )
+      })
+    )
+  }
 
   const nonEmpty = (kind: string, field: string, value: string, then: Effect.Effect<void, ArcpError.InvalidRequest>) =>
     value === "" ? Effect.fail(invalid(`${kind}.${field}`, "must not be empty")) : then
@@ -232,7 +294,7 @@ const make = (
 
   const emitter = JobEmitter.JobEmitter.of({
     emit: (kind, body) =>
-      append(kind, body).pipe(
+      (kind === "metric" ? tellMetric(body as JobEvent.Body<"metric">) : append(kind, body)).pipe(
         Effect.catch(() => append(kind, showable(body))),
         Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message))
       )
@@ -323,23 +385,16 @@ const make = (
       nonEmpty("status", "phase", phase, append("status", message === undefined ? { phase } : { phase, message })),
     metric: (name, value, options) => {
       if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
-      const isCost = name.startsWith(JobEvent.costPrefix) && name !== JobEvent.budgetRemaining
-      if (isCost && value < 0) {
-        return Effect.fail(invalid("metric.value", "a cost must not be negative"))
-      }
-      const dimensions = options?.dimensions
-      // Some clients read the labels from `dims`.
-      return nonEmpty(
-        "metric",
-        "name",
-        name,
-        append(
-          "metric",
-          { name, value, ...options, ...(dimensions === undefined ? undefined : { dims: dimensions }) },
-          isCost
-        )
-      )
+      return nonEmpty("metric", "name", name, tellMetric({ name, value, ...options }))
     },
+    budget: account === undefined ? Effect.succeed(nothingCapped) : account.available,
+    reserve: (amounts, use) =>
+      Effect.flatMap(
+        Effect.forEach(typeof amounts === "string" ? [amounts] : amounts, (text, index) =>
+          Effect.mapError(Effect.fromResult(Amount.parse(text)), (problem) => invalid(`amounts[${index}]`, problem))
+        ),
+        (amounts) => guard.reserve(amounts, use)
+      ),
     progress: (progress) => {
       const { current, total } = progress
       if (!(Number.isFinite(current) && current >= 0)) {
@@ -358,9 +413,21 @@ const make = (
         ? append(kind, body)
         : Effect.fail(invalid("kind", "must be x-vendor.<vendor>.<name>")),
     tool,
+    delegate: Delegation.make(delegate, journal, config.maxResult),
     streamResult
   })
   return { context, leased, collected: () => collected }
+}
+
+const nothingCapped: Budget.Amounts = new Map()
+
+const notCounted: Budgets.Charged = { entries: [], standings: [] }
+
+/** The cost that a metric reports, or why it cannot be one; nothing if it reports none, or in no currency. */
+const costOf = ({ name, unit, value }: JobEvent.Body<"metric">): Result.Result<Amount.Amount, string> | undefined => {
+  if (!name.startsWith(JobEvent.costPrefix) || name === JobEvent.budgetRemaining) return undefined
+  if (value < 0) return Result.fail("a cost must not be negative")
+  return unit !== undefined && Amount.isCurrency(unit) ? Amount.fromNumber(unit, value) : undefined
 }
 
 /** The job has ended: whoever still speaks for it ends too. */

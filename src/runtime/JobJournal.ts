@@ -14,6 +14,7 @@
  */
 import { Context, Effect, Latch, Layer, Option, Schema, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Budget from "../authority/Budget.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import * as ChunkedLog from "./internal/chunkedLog.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -71,6 +72,19 @@ export interface Page {
 }
 
 /**
+ * How an append is done.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface AppendOptions {
+  readonly urgent?: boolean
+  readonly forced?: boolean
+  /** Goes into the job's ledger in the same step. */
+  readonly ledger?: ReadonlyArray<Budget.Entry>
+}
+
+/**
  * The journal did not take the entry: the job has ended, is unknown, or has passed to another owner.
  *
  * @category errors
@@ -92,14 +106,18 @@ export class JobJournal extends Context.Service<
     readonly open: (job: { readonly id: Ids.JobId; readonly traceId: Ids.TraceId }) => Effect.Effect<void>
     /**
      * Adds entries in order; suspends while the job is too far ahead of its pacer. What is urgent - a cost, the last words of an agent that is
-     * to stop - may use a small reserve beyond the window.
+     * to stop - may use a small reserve beyond the window; what is forced does not wait.
      */
     readonly append: (
       job: Ids.JobId,
       epoch: number,
       drafts: NonEmptyReadonlyArray<Draft>,
-      options?: { readonly urgent?: boolean }
+      options?: AppendOptions
     ) => Effect.Effect<void, JournalClosed>
+    /** Adds to the job's ledger what no event tells of, also after its outcome: a child may outlive it. Never waits. */
+    readonly record: (job: Ids.JobId, epoch: number, entry: Budget.Entry) => Effect.Effect<void>
+    /** What the job has spent and set aside, in few entries or many: their fold is its budget (§9.6). Kept as long as the job. */
+    readonly ledger: (job: Ids.JobId) => Effect.Effect<ReadonlyArray<Budget.Entry>>
     /** Adds the terminal entry if none is there: `false` says that there was one, or that the writer is no longer the owner. */
     readonly end: (job: Ids.JobId, epoch: number, terminal: Draft) => Effect.Effect<boolean>
     /** Entries after an offset (-1 for all), about as many characters as asked for, at least one entry if there is one. Never waits. */
@@ -152,8 +170,33 @@ export const follow = (
     })
   )
 
+/**
+ * The terminal entry of a job, once it is there; nothing if the job is no longer known.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const outcome = (job: Ids.JobId): Effect.Effect<Option.Option<Entry>, never, JobJournal> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const journal = yield* JobJournal
+      const more = yield* Latch.make(true)
+      yield* Effect.acquireRelease(
+        journal.watch(job, () => more.openUnsafe()),
+        (unwatch) => unwatch
+      )
+      while (true) {
+        yield* more.close
+        const page = yield* journal.read(job, (yield* journal.tip(job)) - 1, 1)
+        if (page.ended) return Option.fromUndefinedOr(page.entries.at(-1))
+        yield* more.await
+      }
+    })
+  )
+
 interface Journal {
   readonly log: ChunkedLog.ChunkedLog
+  ledger: Array<Budget.Entry>
   epoch: number
   /** The attached submitters, the first of which is the pacer. */
   readonly readers: Map<Ids.SessionId, Reader>
@@ -166,6 +209,9 @@ interface Reader {
   readonly offset: number
   readonly weight: number
 }
+
+/** Entries of a ledger beyond which they are made fewer. Holds that are open stay, and are as many as the job has children. */
+const maxLedger = 1024
 
 /**
  * Journals in memory, within the bounds of the configuration.
@@ -243,7 +289,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
       job: Ids.JobId,
       epoch: number,
       drafts: NonEmptyReadonlyArray<Draft>,
-      options?: { readonly urgent?: boolean }
+      options?: AppendOptions
     ): Effect.Effect<void, JournalClosed> =>
       Effect.suspend(() => {
         const journal = journals.get(job)
@@ -251,19 +297,26 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         if (journal.epoch !== epoch) return closed(job, "stale")
         if (journal.log.terminal !== undefined) return closed(job, "ended")
         const window = config.pacingWindow + (options?.urgent === true ? config.pacingReserve : 0)
-        if (lead(journal) > window) {
+        if (options?.forced !== true && lead(journal) > window) {
           journal.room.closeUnsafe()
           return Effect.andThen(journal.room.await, append(job, epoch, drafts, options))
         }
+        if (options?.ledger !== undefined) note(journal, options.ledger)
         push(journal, drafts)
         return Effect.void
       })
+
+    const note = (journal: Journal, entries: ReadonlyArray<Budget.Entry>) => {
+      journal.ledger.push(...entries)
+      if (journal.ledger.length > maxLedger) journal.ledger = [...Budget.compact(journal.ledger)]
+    }
 
     return JobJournal.of({
       open: (job) =>
         Effect.sync(() => {
           journals.set(job.id, {
             log: ChunkedLog.make(job),
+            ledger: [],
             epoch: 1,
             readers: new Map(),
             room: Latch.makeUnsafe(true),
@@ -271,6 +324,12 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
           })
         }),
       append,
+      record: (job, epoch, entry) =>
+        Effect.sync(() => {
+          const journal = journals.get(job)
+          if (journal !== undefined && journal.epoch === epoch) note(journal, [entry])
+        }),
+      ledger: (job) => Effect.sync(() => journals.get(job)?.ledger ?? []),
       end: (job, epoch, terminal) =>
         Effect.sync(() => {
           const journal = journals.get(job)

@@ -17,19 +17,13 @@ import type * as Json from "../protocol/Json.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import type * as AgentPlaces from "./AgentPlaces.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
+import type * as Delegation from "./Delegation.ts"
 import type * as Job from "./Job.ts"
 import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
-
-/**
- * Why a job is to end before its agent is done.
- *
- * @category models
- * @since 0.1.0
- */
-export type Stop = { readonly _tag: "Cancel"; readonly reason: string } | { readonly _tag: "Deadline" }
+import type * as RunningJob from "./RunningJob.ts"
 
 /**
  * A job that is about to run.
@@ -37,29 +31,23 @@ export type Stop = { readonly _tag: "Cancel"; readonly reason: string } | { read
  * @category models
  * @since 0.1.0
  */
-export interface Run {
-  readonly record: Job.JobRecord
+export interface Run extends Omit<RunningJob.RunningJob, "children" | "stop" | "ended"> {
   readonly epoch: number
   readonly prepared: AgentRegistry.Prepared
   /** Where the job waits for its turn, with a reservation; nothing if its agent runs without bound. */
   readonly places: AgentPlaces.AgentPlaces | undefined
-  readonly guard: LeaseGuard.LeaseGuard["Service"]
   readonly services: (job: LeasedJob.LeasedJob) => Context.Context<LeasedServices.LeasedServices>
+  readonly delegate: (
+    parent: RunningJob.RunningJob,
+    leased: LeasedJob.LeasedJob,
+    request: Delegation.Request
+  ) => Effect.Effect<Delegation.Started, Delegation.DelegateError>
   /** Owns the agent's fiber, also when the job has ended without it. */
   readonly scope: Scope.Scope
+  /** Called before the agent runs. */
+  readonly onStart: (job: RunningJob.RunningJob) => void
   /** Called once the outcome is written. */
   readonly onEnd: () => void
-}
-
-/**
- * A job that runs.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Running {
-  /** Has the job end for this reason; the first one counts. Does not wait for the end. */
-  readonly stop: (stop: Stop) => Effect.Effect<void>
 }
 
 /**
@@ -73,7 +61,7 @@ export interface JobRunner {
    * Starts the agent, which runs until it first has to wait before this is done. Its job ends with its fiber, or without it when that does not
    * end in time.
    */
-  readonly start: (job: Run) => Effect.Effect<Running>
+  readonly start: (job: Run) => Effect.Effect<void>
 }
 
 /**
@@ -103,16 +91,30 @@ export const make: Effect.Effect<
     yield* journal.end(record.id, epoch, terminal(told, final, completed, config.maxPayload))
   })
 
+  /** What the job has not spent returns before its end is known, so that whoever waits for that finds it there. */
+  const settle = ({ account, record }: Run): Effect.Effect<void> =>
+    account === undefined
+      ? Effect.void
+      : Effect.flatMap(Effect.timeoutOption(account.close, config.cancelGrace), (closed) =>
+          Option.isSome(closed)
+            ? Effect.void
+            : Effect.logError("The ledger did not close the account of a job", record.id)
+        )
+
   const start: JobRunner["start"] = Effect.fnUntraced(function* (job) {
     const { places, record, scope } = job
     const cancellation = Deferred.makeUnsafe<string>()
-    let stopped: Stop | undefined
+    let stopped: RunningJob.Stop | undefined
     let concluded = false
-    let timer: Fiber.Fiber<void> | undefined
+    const timers: Array<Fiber.Fiber<void>> = []
+    const ended = Deferred.makeUnsafe<void>()
     const { collected, context, leased } = contextOf({
       ...job,
       cancellation: Deferred.await(cancellation),
-      isEnding: () => stopped !== undefined
+      isEnding: () => stopped !== undefined,
+      // Who has ended, or is to, hands on nothing more.
+      delegate: (request) =>
+        concluded || stopped !== undefined ? Effect.interrupt : job.delegate(running, leased, request)
     })
 
     /** Whoever comes first writes the outcome: the agent's fiber at its end, or who could not wait for that. */
@@ -120,18 +122,53 @@ export const make: Effect.Effect<
       Effect.suspend(() => {
         if (concluded) return Effect.void
         concluded = true
-        timer?.interruptUnsafe()
-        return Effect.ensuring(conclude(job, outcome), Effect.sync(job.onEnd))
+        for (const timer of timers) timer.interruptUnsafe()
+        return settle(job).pipe(
+          Effect.andThen(conclude(job, outcome)),
+          Effect.ensuring(
+            Effect.sync(() => {
+              job.parent?.children.delete(running)
+              job.onEnd()
+              Deferred.doneUnsafe(ended, Effect.void)
+            })
+          )
+        )
       })
 
-    const stop: Running["stop"] = (reason) =>
+    /** Ends the children that are not to outlive the job. */
+    const stopChildren = Effect.suspend(() =>
+      Effect.forEach(
+        running.children,
+        (child) =>
+          child.detached
+            ? Effect.void
+            : Effect.andThen(
+                store.requestCancel(child.record.id, orphaned),
+                child.stop({ _tag: "Cancel", reason: orphaned })
+              ),
+        { discard: true }
+      )
+    )
+
+    /** The children end before their parent does; each within a bounded time, since each is ended without its agent if need be. */
+    const childrenEnded = Effect.suspend(() =>
+      running.children.size === 0
+        ? Effect.void
+        : Effect.andThen(
+            stopChildren,
+            Effect.forEach(running.children, (child) => (child.detached ? Effect.void : child.ended), { discard: true })
+          )
+    )
+
+    const stop: RunningJob.RunningJob["stop"] = (reason) =>
       Effect.suspend(() => {
         if (concluded || stopped !== undefined) return Effect.void
         stopped = reason
         if (reason._tag === "Cancel") Deferred.doneUnsafe(cancellation, Effect.succeed(reason.reason))
         fiber.interruptUnsafe()
         const unwound = Effect.timeoutOption(Fiber.await(fiber), config.cancelGrace)
-        return Effect.asVoid(
+        return Effect.andThen(
+          stopChildren,
           Effect.forkIn(
             Effect.flatMap(unwound, (exit) =>
               Option.isSome(exit)
@@ -143,8 +180,12 @@ export const make: Effect.Effect<
             ),
             scope
           )
-        )
+        ).pipe(Effect.asVoid)
       })
+
+    const running: RunningJob.RunningJob = { ...job, children: new Set(), stop, ended: Deferred.await(ended) }
+    job.parent?.children.add(running)
+    job.onStart(running)
 
     const scopeOfAgent = Scope.makeUnsafe()
     const services = Context.mergeAll(
@@ -153,6 +194,12 @@ export const make: Effect.Effect<
       Context.make(LeaseGuard.LeaseGuard, job.guard),
       Context.make(Scope.Scope, scopeOfAgent)
     )
+    // The lease may end also while the job waits for its turn.
+    if (job.guard.tenures.some(({ lease }) => Option.isSome(lease.expiresAt))) {
+      const expiry = Effect.flatMap(job.guard.expired, (error) => stop({ _tag: "Expired", error }))
+      timers.push(yield* Effect.forkIn(expiry, scope))
+    }
+
     let ran = false
     const attempt = Effect.gen(function* () {
       if (places !== undefined) yield* places.take
@@ -160,7 +207,7 @@ export const make: Effect.Effect<
       yield* store.start(record.id)
       if (record.maxRuntime !== undefined) {
         const deadline = Effect.delay(stop({ _tag: "Deadline" }), Duration.seconds(record.maxRuntime))
-        timer = yield* Effect.forkIn(deadline, scope)
+        timers.push(yield* Effect.forkIn(deadline, scope))
       }
       yield* Effect.ignore(context.status("running"))
       return yield* Effect.useSpan("arcp.job", { attributes: attributesOf(record) }, (span) =>
@@ -172,6 +219,7 @@ export const make: Effect.Effect<
       Effect.onExit(
         Effect.fnUntraced(function* (exit) {
           yield* Scope.close(scopeOfAgent, exit)
+          yield* childrenEnded
           // The place is the agent's, also when it outstays its job.
           if (places !== undefined) yield* places.leave(ran)
           yield* end(
@@ -183,7 +231,6 @@ export const make: Effect.Effect<
       ),
       Effect.forkIn(scope, { startImmediately: true })
     )
-    return { stop }
   })
 
   return { start }
@@ -195,6 +242,8 @@ const lengthOf = (outcome: Outcome, limit: number): number => {
   const text = JobContext.stringify(ArcpError.toPayload(outcome.failure), limit)
   return Result.isSuccess(text) ? text.success.length : maxMessage
 }
+
+const orphaned = "the job that delegated it has ended"
 
 const attributesOf = (record: Job.JobRecord) => ({
   "arcp.job_id": record.id,
@@ -212,15 +261,23 @@ const finalOf = (outcome: Outcome): Job.Final => {
   return outcome.failure._tag === "Timeout" ? "timed_out" : "error"
 }
 
-const outcomeOfStop = (stop: Stop, record: Job.JobRecord): Outcome =>
-  Result.fail(
-    stop._tag === "Cancel"
-      ? new ArcpError.Cancelled({ message: `Cancelled: ${stop.reason}`, details: { reason: stop.reason } })
-      : new ArcpError.Timeout({
+const outcomeOfStop = (stop: RunningJob.Stop, record: Job.JobRecord): Outcome => {
+  switch (stop._tag) {
+    case "Cancel":
+      return Result.fail(
+        new ArcpError.Cancelled({ message: `Cancelled: ${stop.reason}`, details: { reason: stop.reason } })
+      )
+    case "Deadline":
+      return Result.fail(
+        new ArcpError.Timeout({
           message: `The job ran longer than ${record.maxRuntime} s`,
           details: { max_runtime_sec: record.maxRuntime ?? 0 }
         })
-  )
+      )
+    case "Expired":
+      return Result.fail(stop.error)
+  }
+}
 
 const outcomeOf = Effect.fnUntraced(function* (
   exit: Exit.Exit<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError>,

@@ -7,22 +7,24 @@
 import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
-import * as LeaseGuard from "../authority/LeaseGuard.ts"
-import * as Leases from "../authority/Leases.ts"
+import * as Budget from "../authority/Budget.ts"
+import type * as Budgets from "../authority/Budgets.ts"
+import type * as Leases from "../authority/Leases.ts"
 import * as ObserverPolicy from "../authority/ObserverPolicy.ts"
-import * as LeasedServices from "../leased/LeasedServices.ts"
-import * as AgentContract from "../protocol/AgentContract.ts"
+import * as Operation from "../authority/Operation.ts"
+import * as Amount from "../protocol/Amount.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Feature from "../protocol/Feature.ts"
-import * as Ids from "../protocol/Ids.ts"
+import type * as Ids from "../protocol/Ids.ts"
+import type * as JobEvent from "../protocol/JobEvent.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
+import * as SequencedFrame from "../protocol/SequencedFrame.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
-import * as AgentRegistry from "./AgentRegistry.ts"
+import * as Acceptance from "./Acceptance.ts"
+import type * as AgentRegistry from "./AgentRegistry.ts"
 import * as Job from "./Job.ts"
-import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
-import * as JobLimits from "./JobLimits.ts"
-import * as JobRunner from "./JobRunner.ts"
+import type * as JobRunner from "./JobRunner.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
@@ -55,13 +57,7 @@ export type Submitted = (record: Job.JobRecord) => Effect.Effect<void>
  * @category models
  * @since 0.1.0
  */
-export type Refusal =
-  | ArcpError.InvalidRequest
-  | ArcpError.AgentNotAvailable
-  | ArcpError.AgentVersionNotAvailable
-  | ArcpError.PermissionDenied
-  | ArcpError.DuplicateKey
-  | ArcpError.InternalError
+export type Refusal = Acceptance.Refusal | ArcpError.DuplicateKey | ArcpError.JobNotFound
 
 /**
  * @category services
@@ -93,6 +89,11 @@ export class Jobs extends Context.Service<
       principal: Authenticator.Principal,
       job: Ids.JobId
     ) => Effect.Effect<JobStore.Stored, ArcpError.JobNotFound>
+    /**
+     * What a job has left to spend, in the currencies that its lease caps, or had when it ended; nothing if it caps none, or is no longer
+     * known (§9.6).
+     */
+    readonly budget: (record: Job.JobRecord) => Effect.Effect<Option.Option<JobMessage.Budget>>
     /** The principal's own jobs, oldest first, running and ended (§6.6). */
     readonly list: (query: JobStore.Query) => Effect.Effect<ReadonlyArray<JobStore.Stored>>
   }
@@ -101,11 +102,15 @@ export class Jobs extends Context.Service<
 const notFound = (job: Ids.JobId, details?: { readonly final_status: string }) =>
   new ArcpError.JobNotFound({ message: `No job ${job}`, details: { job_id: job, ...details } })
 
-const unNegotiated = (field: string, feature: Feature.Feature) =>
-  new ArcpError.InvalidRequest({
-    message: `${field}: the session did not negotiate ${feature}`,
-    details: { field, feature }
+const notSubmitter = (job: Ids.JobId) =>
+  new ArcpError.PermissionDenied({
+    message: "Only the session that submitted a job can do this",
+    details: { job_id: job }
   })
+
+/** What the lease of a job caps; it was checked when the job was accepted. */
+const capsOf = ({ lease }: Job.JobRecord): Budget.Amounts =>
+  Amount.total((lease["cost.budget"] ?? []).flatMap((text) => Option.toArray(Result.getSuccess(Amount.parse(text)))))
 
 /**
  * @category layers
@@ -114,22 +119,20 @@ const unNegotiated = (field: string, feature: Feature.Feature) =>
 export const layer: Layer.Layer<
   Jobs,
   never,
-  AgentRegistry.AgentRegistry | Leases.Leases | JobStore.JobStore | JobJournal.JobJournal | SecureRandom.SecureRandom
+  | AgentRegistry.AgentRegistry
+  | Leases.Leases
+  | Budgets.Budgets
+  | JobStore.JobStore
+  | JobJournal.JobJournal
+  | SecureRandom.SecureRandom
 > = Layer.effect(
   Jobs,
   Effect.gen(function* () {
     const config = yield* RuntimeConfig.RuntimeConfig
-    const registry = yield* AgentRegistry.AgentRegistry
-    const leases = yield* Leases.Leases
     const store = yield* JobStore.JobStore
     const journal = yield* JobJournal.JobJournal
-    const leased = yield* LeasedServices.forJob
+    const random = yield* SecureRandom.SecureRandom
     const policy = yield* ObserverPolicy.ObserverPolicy
-    const scope = yield* Effect.scope
-    const services = yield* Effect.context<SecureRandom.SecureRandom>()
-    const runner = yield* JobRunner.make
-    const running = new Map<Ids.JobId, JobRunner.Running>()
-    const limits = JobLimits.make(config)
     /** Open once a job has ended since the last sweep began to wait. */
     const ended = yield* Latch.make(false)
 
@@ -137,27 +140,11 @@ export const layer: Layer.Layer<
       gone.length === 0 ? Effect.void : Effect.forEach(gone, (job) => journal.remove(job), { discard: true })
     )
 
-    /** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
-    const requireFeatures = ({ features, request }: Submission): Effect.Effect<void, ArcpError.InvalidRequest> => {
-      const lease = request.lease_request ?? {}
-      if (Object.hasOwn(lease, "cost.budget") && !features.has("cost.budget")) {
-        return Effect.fail(unNegotiated("payload.lease_request.cost.budget", "cost.budget"))
-      }
-      if (Object.hasOwn(lease, "model.use") && !features.has("model.use")) {
-        return Effect.fail(unNegotiated("payload.lease_request.model.use", "model.use"))
-      }
-      if (request.lease_constraints?.expires_at !== undefined && !features.has("lease_expires_at")) {
-        return Effect.fail(unNegotiated("payload.lease_constraints.expires_at", "lease_expires_at"))
-      }
-      return request.parent_job_id === undefined
-        ? Effect.void
-        : Effect.fail(
-            new ArcpError.InvalidRequest({
-              message: "payload.parent_job_id: this runtime takes delegations from agents only",
-              details: { field: "payload.parent_job_id" }
-            })
-          )
-    }
+    const { accept, running } = yield* Acceptance.make({
+      scope: yield* Effect.scope,
+      onEnd: () => ended.openUnsafe(),
+      delegate: (parent, leased, request) => delegate(parent, leased, request)
+    })
 
     const claimOf = ({ principal, request, session }: Submission): Option.Option<Job.Claim> => {
       const { idempotency_key: key, ...parameters } = request
@@ -179,111 +166,112 @@ export const layer: Layer.Layer<
       return yield* new ArcpError.DuplicateKey({ message, details: { existing_job_id: record.id } })
     })
 
+    const freshDelegateId = Effect.map(random.ulid, (ulid) => `del_${ulid}`)
+
+    /** The job that a client delegates from, as some clients do: only who submitted it may, and only while it runs. */
+    const parentOf = Effect.fnUntraced(function* ({ principal, request, session }: Submission) {
+      const { parent_job_id: id } = request
+      if (id === undefined) return undefined
+      const { record, submitters } = yield* visible(principal, id)
+      if (record.session !== session && !submitters.has(session)) return yield* notSubmitter(id)
+      const job = running(id)
+      if (job === undefined) {
+        return yield* new ArcpError.InvalidRequest({
+          message: "payload.parent_job_id: this job has ended",
+          details: { field: "payload.parent_job_id" }
+        })
+      }
+      return { job, delegateId: yield* freshDelegateId, detached: false }
+    })
+
     const submit: Jobs["Service"]["submit"] = Effect.fnUntraced(function* (submission, taken) {
-      const { principal, session } = submission
       yield* sweep
       const claim = claimOf(submission)
       const bound = Option.isSome(claim) ? yield* store.claimed(claim.value) : Option.none()
       if (Option.isSome(bound)) return yield* Effect.uninterruptible(settle(bound.value, taken))
-      const place = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
-      if (Result.isFailure(place)) return yield* place.failure
-      yield* Effect.onExit(accept(submission, claim, taken, place.success), (exit) =>
-        // Once a run has the place it gives it back itself.
-        Effect.sync(() => (Exit.isSuccess(exit) && exit.value ? undefined : place.success()))
-      )
+      const parent = submission.request.parent_job_id === undefined ? undefined : yield* parentOf(submission)
+      if (parent !== undefined) {
+        yield* parent.job.guard.authorize(Operation.agentDelegate(submission.request.agent))
+      }
+      const outcome = yield* accept({ ...submission, claim, parent }, taken)
+      if (outcome._tag !== "Started") yield* Effect.uninterruptible(settle(outcome, taken))
     })
 
-    /** Decides on a submission that has a place, and starts it; `true` if a run has that place now. */
-    const accept = Effect.fnUntraced(function* (
-      submission: Submission,
-      claim: Option.Option<Job.Claim>,
-      taken: Submitted,
-      leave: () => void
-    ): Effect.fn.Return<boolean, Refusal> {
-      const { principal, request, session } = submission
-      const input = JobContext.stringify(request.input, config.maxInput)
-      if (Result.isFailure(input)) {
-        return yield* new ArcpError.InvalidRequest({
-          message: `payload.input: ${input.failure}`,
-          details: { field: "payload.input", limit: config.maxInput }
+    /**
+     * The parent's stream tells of the child before the child says anything, and of a refusal as of a tool that failed (§10). What it tells
+     * does not wait for a slow reader: a job that was started must be known of.
+     */
+    const delegate: JobRunner.Run["delegate"] = Effect.fnUntraced(function* (parent, leased, request) {
+      const { record: own } = parent
+      const delegateId = yield* freshDelegateId
+      const { agent, constraints, detached, input, lease, maxRuntime } = request
+      const announce = (record: Job.JobRecord) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const body: JobEvent.Body<"delegate"> = {
+            delegate_id: delegateId,
+            child_job_id: record.id,
+            agent: record.agent,
+            input,
+            lease_request: lease ?? {},
+            lease: record.lease,
+            ...(record.constraints === undefined ? undefined : { lease_constraints: record.constraints })
+          }
+          const draft: JobJournal.Draft = {
+            type: "job.event",
+            kind: "delegate",
+            payload: `${SequencedFrame.payloadHead("delegate", Timestamp.format(now))}${JSON.stringify(body)}}`,
+            note: { _tag: "Child", job: record.id }
+          }
+          return Effect.ignore(journal.append(own.id, 1, [draft], { forced: true }))
         })
-      }
-      const agent = yield* registry.resolve(request.agent)
-      yield* requireFeatures(submission)
-      const lease = yield* leases.grant({
-        principal,
-        agent: AgentContract.reference(agent.contract),
-        request: request.lease_request,
-        constraints: request.lease_constraints
+      const asked = Effect.andThen(
+        parent.guard.authorize(Operation.agentDelegate(agent)),
+        accept(
+          {
+            principal: parent.principal,
+            session: own.session,
+            features: own.features,
+            traceId: Option.some(own.traceId),
+            request: {
+              agent,
+              input,
+              ...(lease === undefined ? undefined : { lease_request: lease }),
+              ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
+              ...(maxRuntime === undefined ? undefined : { max_runtime_sec: maxRuntime })
+            },
+            claim: Option.none(),
+            parent: { job: parent, delegateId, detached }
+          },
+          announce
+        )
+      )
+      const { record } = yield* Effect.tapError(asked, (error) =>
+        leased.emitter.emit("tool_result", { call_id: delegateId, error: ArcpError.toPayload(error) })
+      )
+      return { record, cancel: (reason) => stop(record.id, reason) }
+    })
+
+    /** Has a job end as cancelled, unless it has ended. */
+    const stop = (job: Ids.JobId, reason: string) =>
+      Effect.uninterruptible(
+        Effect.andThen(
+          store.requestCancel(job, reason),
+          Effect.suspend(() => running(job)?.stop({ _tag: "Cancel", reason }) ?? Effect.void)
+        )
+      )
+
+    const budget: Jobs["Service"]["budget"] = (record) =>
+      Effect.suspend(() => {
+        if (!Object.hasOwn(record.lease, "cost.budget")) return Effect.succeedNone
+        const account = running(record.id)?.account
+        const left =
+          account !== undefined
+            ? account.available
+            : Effect.map(journal.ledger(record.id), (entries) =>
+                Budget.available(Budget.fold(Budget.make(capsOf(record)), entries))
+              )
+        return Effect.map(left, (amounts) => Option.some(Budget.toNumbers(amounts)))
       })
-      const prepared = yield* agent.prepare(request.input)
-      const { places } = agent
-      const guard = yield* LeaseGuard.make(lease)
-
-      const id = yield* Effect.provideContext(Ids.makeJobId, services)
-      const traceId = Option.isSome(submission.traceId)
-        ? submission.traceId.value
-        : yield* Ids.makeTraceId.pipe(Effect.provideContext(services))
-      const createdAt = yield* Clock.currentTimeMillis
-      const reference = AgentContract.reference(agent.contract)
-      const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
-      const accepted: JobMessage.Accepted["payload"] = {
-        job_id: id,
-        agent: reference,
-        lease: lease.grants,
-        ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
-        accepted_at: Timestamp.format(createdAt),
-        trace_id: traceId
-      }
-      const record: Job.JobRecord = {
-        id,
-        agent: reference,
-        principal: principal.id,
-        session,
-        traceId,
-        parent: undefined,
-        lease: lease.grants,
-        constraints,
-        features: submission.features,
-        maxRuntime: request.max_runtime_sec,
-        createdAt,
-        accepted
-      }
-      // From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent.
-      return yield* Effect.uninterruptible(
-        Effect.gen(function* () {
-          if (places !== undefined && !places.reserve()) {
-            return yield* JobLimits.exceeded("jobs_waiting_for_this_agent", places.queue, 1000)
-          }
-          const acceptance = yield* store.accept(record, claim)
-          if (acceptance._tag !== "Accepted") {
-            if (places !== undefined) yield* places.leave(false)
-            yield* settle(acceptance, taken)
-            return false
-          }
-          yield* journal.open(record)
-          yield* taken(record)
-          let hasEnded = false
-          const run = yield* runner.start({
-            record,
-            epoch: 1,
-            prepared,
-            places,
-            guard,
-            services: leased,
-            scope,
-            onEnd: () => {
-              hasEnded = true
-              running.delete(id)
-              leave()
-              ended.openUnsafe()
-            }
-          })
-          if (!hasEnded) running.set(id, run)
-          return true
-        })
-      )
-    })
 
     /** Unknown jobs and those that may not be seen get the same answer. */
     const visible = Effect.fnUntraced(function* (principal: Authenticator.Principal, job: Ids.JobId) {
@@ -312,10 +300,7 @@ export const layer: Layer.Layer<
     ) {
       const { record, submitters } = yield* visible(principal, job)
       if (record.session !== session && !submitters.has(session)) {
-        return yield* new ArcpError.PermissionDenied({
-          message: "Only the session that submitted a job can cancel it",
-          details: { job_id: job }
-        })
+        return yield* notSubmitter(job)
       }
       // One step: a cancellation that was noted must reach the agent, whoever goes meanwhile.
       yield* Effect.uninterruptible(
@@ -326,8 +311,7 @@ export const layer: Layer.Layer<
             return yield* Option.isSome(stored) ? notFound(job, { final_status: stored.value.status }) : notFound(job)
           }
           yield* taken
-          const run = running.get(job)
-          if (run !== undefined) yield* run.stop({ _tag: "Cancel", reason })
+          yield* running(job)?.stop({ _tag: "Cancel", reason }) ?? Effect.void
         })
       )
     })
@@ -344,6 +328,6 @@ export const layer: Layer.Layer<
       )
     )
 
-    return Jobs.of({ submit, cancel, observe, list: store.list })
+    return Jobs.of({ submit, cancel, observe, budget, list: store.list })
   })
 )

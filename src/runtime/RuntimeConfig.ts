@@ -13,7 +13,7 @@ import type * as SessionMessage from "../protocol/SessionMessage.ts"
  * @category models
  * @since 0.1.0
  */
-export type Served = Exclude<Feature.Feature, "cost.budget" | "model.use" | "provisioned_credentials">
+export type Served = Exclude<Feature.Feature, "model.use" | "provisioned_credentials">
 
 /**
  * @category models
@@ -46,6 +46,12 @@ export interface RuntimeConfig {
   readonly maxInput: number
   /** Running jobs that one session may have submitted. */
   readonly maxJobsPerSession: number
+  /** Jobs, each delegated by the one before. */
+  readonly maxDelegationDepth: number
+  /** Running jobs that one job may have delegated. */
+  readonly maxChildren: number
+  /** Bytes of a streamed result. */
+  readonly maxResult: number
   /** Running jobs of one principal. */
   readonly maxJobsPerPrincipal: number
   /** Submissions of one principal in a minute. No bound unless one is set. */
@@ -98,6 +104,7 @@ export const defaults: RuntimeConfig = {
     "list_jobs",
     "subscribe",
     "lease_expires_at",
+    "cost.budget",
     "progress",
     "result_chunk",
     "agent_versions"
@@ -114,6 +121,9 @@ export const defaults: RuntimeConfig = {
   maxInput: 1024 * 1024,
   maxJobsPerSession: 100,
   maxJobsPerPrincipal: 1000,
+  maxDelegationDepth: 8,
+  maxChildren: 64,
+  maxResult: 256 * 1024 * 1024,
   maxSubmissionsPerMinute: Number.POSITIVE_INFINITY,
   maxGreeting: 256,
   maxSessionsPerPrincipal: 1000,

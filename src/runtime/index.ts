@@ -3,10 +3,12 @@
  *
  * @since 0.1.0
  */
+export * as Acceptance from "./Acceptance.ts"
 export * as Agent from "./Agent.ts"
 export * as AgentPlaces from "./AgentPlaces.ts"
 export * as AgentRegistry from "./AgentRegistry.ts"
 export * as ArcpServer from "./ArcpServer.ts"
+export * as Delegation from "./Delegation.ts"
 export * as Dispatcher from "./Dispatcher.ts"
 export * as Handshake from "./Handshake.ts"
 export * as Job from "./Job.ts"
@@ -19,6 +21,7 @@ export * as JobStore from "./JobStore.ts"
 export * as Observation from "./Observation.ts"
 export * as Refusal from "./Refusal.ts"
 export * as RuntimeConfig from "./RuntimeConfig.ts"
+export * as RunningJob from "./RunningJob.ts"
 export * as Session from "./Session.ts"
 export * as SessionOutbox from "./SessionOutbox.ts"
 export * as Sessions from "./Sessions.ts"

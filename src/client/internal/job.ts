@@ -3,28 +3,21 @@
  * for as long as somebody holds that; of the connection it knows nothing.
  */
 import { Deferred, Exit, Result } from "effect"
+import type * as AgentOutcome from "../../protocol/AgentOutcome.ts"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobEvent from "../../protocol/JobEvent.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
-import type * as Json from "../../protocol/Json.ts"
 import type * as Message from "../../protocol/Message.ts"
 import type * as ClientError from "../ClientError.ts"
-import * as ResultAssembler from "../ResultAssembler.ts"
+import * as ResultAssembler from "../../protocol/ResultAssembler.ts"
 import * as EventBuffer from "./eventBuffer.ts"
-
-/** How a job ended, as far as this client can tell. */
-export type Outcome =
-  | { readonly _tag: "Result"; readonly value: Json.Json }
-  | { readonly _tag: "Error"; readonly payload: JobMessage.JobError["payload"] }
-  /** The outcome is not known: the session went, or what came cannot be used. */
-  | { readonly _tag: "Unknown"; readonly error: ArcpError.ArcpError }
 
 /** What is heard of a job, whoever submitted it. */
 export interface Followed {
   readonly id: Ids.JobId
   readonly events: EventBuffer.EventBuffer
-  readonly outcome: Deferred.Deferred<Outcome>
+  readonly outcome: Deferred.Deferred<AgentOutcome.AgentOutcome>
   assembly: Result.Result<ResultAssembler.ResultAssembler, ResultAssembler.AssemblyError>
   finalStatus: string | undefined
   /** The place in the job's own sequence of what was taken last; nothing if any is as good as another to begin with. */
@@ -136,14 +129,14 @@ export const tell = (
   return EventBuffer.append(self.events, event, weight, event_seq)
 }
 
-const end = (self: Followed, finalStatus: string, outcome: Outcome) => {
+const end = (self: Followed, finalStatus: string, outcome: AgentOutcome.AgentOutcome) => {
   self.finalStatus = finalStatus
   // The chunks are in the outcome now, or of no use.
   self.assembly = Result.succeed(ResultAssembler.make(0))
   Deferred.doneUnsafe(self.outcome, Exit.succeed(outcome))
 }
 
-const valueOf = (self: Followed, payload: JobMessage.JobResult["payload"]): Outcome => {
+const valueOf = (self: Followed, payload: JobMessage.JobResult["payload"]): AgentOutcome.AgentOutcome => {
   if (payload.result_id === undefined) return { _tag: "Result", value: payload.result ?? null }
   if (self.missed > 0) return { _tag: "Unknown", error: EventBuffer.expired(self.missed) }
   const { result_id, result_size } = payload

@@ -120,7 +120,7 @@ export const make = ({ context, conversation }: Surroundings) => {
         Effect.sync(() => {
           for (const reading of readings) EventBuffer.acknowledge(reading, event)
         }),
-      result: Target.outcome(job, target),
+      result: Target.outcome(job, target.read),
       cancel: (reason = "client.cancel") => cancel(session, job, reason)
     }
   }
@@ -136,7 +136,7 @@ export const make = ({ context, conversation }: Surroundings) => {
     run: <A, E>(target: Target.Target<A, E>, options: Options = {}) =>
       Effect.flatMap(accepted(target, options), ({ job, session }) => {
         if (job.handles === 0) EventBuffer.discard(job.events)
-        return Effect.onInterrupt(Target.outcome(job, target), () =>
+        return Effect.onInterrupt(Target.outcome(job, target.read), () =>
           abandon(session, job, options.cancelOnInterrupt ?? false)
         )
       })

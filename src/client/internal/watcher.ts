@@ -2,6 +2,7 @@
  * What a client can know of jobs that it did not submit, or not in this session: listings and subscriptions (§6.6, §7.6).
  */
 import { DateTime, Effect, Option, type Scope, Stream } from "effect"
+import type * as AgentOutcome from "../../protocol/AgentOutcome.ts"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Ids from "../../protocol/Ids.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
@@ -83,7 +84,7 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
 
   const observe = Effect.fn("ArcpClient.subscribe")(function* <A, E>(
     jobId: string,
-    reader: Target.Reader<A, E>,
+    read: AgentOutcome.Read<A, E>,
     options: JobObserver.Options
   ): Effect.fn.Return<JobObserver.JobObserver<A, E>, ClientError.SubscribeError, Scope.Scope> {
     const session = yield* conversation.session
@@ -120,7 +121,7 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
         Effect.sync(() => {
           for (const reading of readings) EventBuffer.acknowledge(reading, event)
         }),
-      result: Target.outcome(outcome, reader),
+      result: Target.outcome(outcome, read),
       cancel: (reason = "client.cancel") => Submitter.cancel(session, outcome, reason)
     }
   })

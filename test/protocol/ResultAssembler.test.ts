@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import { Base64 } from "effect/encoding"
-import * as ResultAssembler from "../../src/client/ResultAssembler.ts"
+import * as ResultAssembler from "../../src/protocol/ResultAssembler.ts"
 import * as Ids from "../../src/protocol/Ids.ts"
 
 const id = Schema.decodeUnknownSync(Ids.ResultId)("res_1")

@@ -8,9 +8,9 @@
  */
 import { HashMap, Option, Result } from "effect"
 import { Base64 } from "effect/encoding"
-import * as ArcpError from "../protocol/ArcpError.ts"
-import type * as Ids from "../protocol/Ids.ts"
-import type * as JobEvent from "../protocol/JobEvent.ts"
+import * as ArcpError from "./ArcpError.ts"
+import type * as Ids from "./Ids.ts"
+import type * as JobEvent from "./JobEvent.ts"
 
 /**
  * One chunk, as the event that carries it.

@@ -1,0 +1,333 @@
+/**
+ * From a request to a job that runs: everything is decided first, then everything is done in one step (§7.1, §10). Jobs that a session asks
+ * for and those that an agent delegates come to be in the same way.
+ *
+ * @since 0.1.0
+ */
+import { Clock, Effect, Exit, Option, Result, type Scope } from "effect"
+import { SecureRandom } from "effect/crypto"
+import type * as Authenticator from "../authority/Authenticator.ts"
+import * as Budget from "../authority/Budget.ts"
+import * as Budgets from "../authority/Budgets.ts"
+import * as Lease from "../authority/Lease.ts"
+import * as LeaseGuard from "../authority/LeaseGuard.ts"
+import * as Leases from "../authority/Leases.ts"
+import * as LeasedServices from "../leased/LeasedServices.ts"
+import * as AgentContract from "../protocol/AgentContract.ts"
+import * as ArcpError from "../protocol/ArcpError.ts"
+import type * as Feature from "../protocol/Feature.ts"
+import * as Ids from "../protocol/Ids.ts"
+import type * as JobMessage from "../protocol/JobMessage.ts"
+import * as Timestamp from "../protocol/Timestamp.ts"
+import * as AgentRegistry from "./AgentRegistry.ts"
+import type * as Job from "./Job.ts"
+import * as JobContext from "./JobContext.ts"
+import * as JobJournal from "./JobJournal.ts"
+import * as JobLimits from "./JobLimits.ts"
+import * as JobRunner from "./JobRunner.ts"
+import * as JobStore from "./JobStore.ts"
+import * as RuntimeConfig from "./RuntimeConfig.ts"
+import * as RunningJob from "./RunningJob.ts"
+
+/**
+ * What is asked for, and on whose behalf.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Ask {
+  readonly principal: Authenticator.Principal
+  readonly session: Ids.SessionId
+  /** What the session negotiated. */
+  readonly features: ReadonlySet<Feature.Feature>
+  readonly traceId: Option.Option<Ids.TraceId>
+  readonly request: JobMessage.Submit["payload"]
+  readonly claim: Option.Option<Job.Claim>
+  /** The job that delegates, and the name of that act. */
+  readonly parent: Parent | undefined
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Parent {
+  readonly job: RunningJob.RunningJob
+  readonly delegateId: string
+  readonly detached: boolean
+}
+
+/**
+ * Why a request can be refused.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type Refusal =
+  | ArcpError.InvalidRequest
+  | ArcpError.AgentNotAvailable
+  | ArcpError.AgentVersionNotAvailable
+  | ArcpError.PermissionDenied
+  | ArcpError.LeaseSubsetViolation
+  | ArcpError.BudgetExhausted
+  | ArcpError.LeaseExpired
+  | ArcpError.InternalError
+
+/**
+ * What became of a request that is not refused.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Outcome =
+  | { readonly _tag: "Started"; readonly record: Job.JobRecord }
+  | Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Acceptance {
+  /**
+   * Decides on a request, and starts the job. `told` hears of it in the same step, before its agent runs, and must not wait.
+   */
+  readonly accept: (ask: Ask, told: (record: Job.JobRecord) => Effect.Effect<void>) => Effect.Effect<Outcome, Refusal>
+  readonly running: (job: Ids.JobId) => RunningJob.RunningJob | undefined
+}
+
+const unNegotiated = (field: string, feature: Feature.Feature) =>
+  new ArcpError.InvalidRequest({
+    message: `${field}: the session did not negotiate ${feature}`,
+    details: { field, feature }
+  })
+
+/** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
+const requireFeatures = ({ features, request }: Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
+  const lease = request.lease_request ?? {}
+  if (Object.hasOwn(lease, "cost.budget") && !features.has("cost.budget")) {
+    return Effect.fail(unNegotiated("payload.lease_request.cost.budget", "cost.budget"))
+  }
+  if (Object.hasOwn(lease, "model.use") && !features.has("model.use")) {
+    return Effect.fail(unNegotiated("payload.lease_request.model.use", "model.use"))
+  }
+  return request.lease_constraints?.expires_at !== undefined && !features.has("lease_expires_at")
+    ? Effect.fail(unNegotiated("payload.lease_constraints.expires_at", "lease_expires_at"))
+    : Effect.void
+}
+
+/**
+ * `onEnd` is called when a job has ended; `delegate` is what the agents delegate with.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (options: {
+  /** Owns the fibers of agents. */
+  readonly scope: Scope.Scope
+  readonly onEnd: () => void
+  readonly delegate: JobRunner.Run["delegate"]
+}): Effect.fn.Return<
+  Acceptance,
+  never,
+  | AgentRegistry.AgentRegistry
+  | Leases.Leases
+  | Budgets.Budgets
+  | JobStore.JobStore
+  | JobJournal.JobJournal
+  | SecureRandom.SecureRandom
+> {
+  const config = yield* RuntimeConfig.RuntimeConfig
+  const registry = yield* AgentRegistry.AgentRegistry
+  const leases = yield* Leases.Leases
+  const budgets = yield* Budgets.Budgets
+  const store = yield* JobStore.JobStore
+  const journal = yield* JobJournal.JobJournal
+  const leased = yield* LeasedServices.forJob
+  const random = yield* SecureRandom.SecureRandom
+  const runner = yield* JobRunner.make
+  const limits = JobLimits.make(config)
+  const running = new Map<Ids.JobId, RunningJob.RunningJob>()
+  const freshJobId = Effect.provideService(Ids.makeJobId, SecureRandom.SecureRandom, random)
+  const freshTraceId = Effect.provideService(Ids.makeTraceId, SecureRandom.SecureRandom, random)
+
+  const requireInput = ({ request }: Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
+    const input = JobContext.stringify(request.input, config.maxInput)
+    return Result.isSuccess(input)
+      ? Effect.void
+      : Effect.fail(
+          new ArcpError.InvalidRequest({
+            message: `payload.input: ${input.failure}`,
+            details: { field: "payload.input", limit: config.maxInput }
+          })
+        )
+  }
+
+  /** A delegation must not go on without end, be it in depth or in width (§14). */
+  const requireRoom = ({ parent }: Ask): Effect.Effect<void, ArcpError.InternalError> => {
+    if (parent === undefined) return Effect.void
+    if (RunningJob.lineage(parent.job).length > config.maxDelegationDepth) {
+      return Effect.fail(JobLimits.exceeded("jobs_in_a_chain_of_delegations", config.maxDelegationDepth, 1000))
+    }
+    return parent.job.children.size < config.maxChildren
+      ? Effect.void
+      : Effect.fail(JobLimits.exceeded("children_per_job", config.maxChildren, 1000))
+  }
+
+  /** A job must not wait for a place that only its own end, or that of a job which waits for it, could give it. */
+  const requireTurn = (
+    { parent }: Ask,
+    agent: AgentRegistry.Registered
+  ): Effect.Effect<void, ArcpError.InternalError> => {
+    const reference = AgentContract.reference(agent.contract)
+    const { places } = agent
+    if (parent === undefined || places === undefined || places.hasFree()) return Effect.void
+    return RunningJob.lineage(parent.job).some(({ record }) => record.agent === reference)
+      ? Effect.fail(JobLimits.exceeded("jobs_waiting_for_this_agent", 0, 1000))
+      : Effect.void
+  }
+
+  const leaseOf = Effect.fnUntraced(function* ({ parent, principal, request }: Ask, agent: string) {
+    const granted = yield* leases.grant({
+      principal,
+      agent,
+      request: request.lease_request,
+      constraints: request.lease_constraints
+    })
+    if (parent === undefined) return granted
+    const { account, guard } = parent.job
+    const available = account === undefined ? undefined : yield* account.available
+    const now = yield* Clock.currentTimeMillis
+    return yield* Effect.fromResult(
+      Lease.restrict(guard.lease, granted, { now, ...(available === undefined ? undefined : { available }) })
+    )
+  })
+
+  /** What is to be spent counts from here on; a job that is not bounded, and of no such parent, needs no account. */
+  const openAccount = (id: Ids.JobId, lease: Lease.Lease, parent: Parent | undefined) =>
+    lease.budget.size === 0 && parent?.job.account === undefined
+      ? Effect.succeed(undefined)
+      : budgets.open({
+          job: id,
+          caps: lease.budget,
+          parent: parent?.job.account?.job,
+          record: (entry) => journal.record(id, 1, entry)
+        })
+
+  const accept: Acceptance["accept"] = Effect.fnUntraced(function* (ask, told) {
+    const { parent, principal, session } = ask
+    yield* requireRoom(ask)
+    const place = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
+    if (Result.isFailure(place)) return yield* place.failure
+    return yield* Effect.onExit(decide(ask, told, place.success), (exit) =>
+      // Once a run has the place it gives it back itself.
+      Effect.sync(() => (Exit.isSuccess(exit) && exit.value._tag === "Started" ? undefined : place.success()))
+    )
+  })
+
+  const decide = Effect.fnUntraced(function* (
+    ask: Ask,
+    told: (record: Job.JobRecord) => Effect.Effect<void>,
+    leave: () => void
+  ): Effect.fn.Return<Outcome, Refusal> {
+    const { parent, principal, request, session } = ask
+    yield* requireInput(ask)
+    const agent = yield* registry.resolve(request.agent)
+    const reference = AgentContract.reference(agent.contract)
+    yield* requireFeatures(ask)
+    yield* requireTurn(ask, agent)
+    const lease = yield* leaseOf(ask, reference)
+    const prepared = yield* agent.prepare(request.input)
+
+    const id = yield* freshJobId
+    const traceId = Option.isSome(ask.traceId) ? ask.traceId.value : yield* freshTraceId
+    const createdAt = yield* Clock.currentTimeMillis
+    const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
+    const accepted: JobMessage.Accepted["payload"] = {
+      job_id: id,
+      agent: reference,
+      lease: lease.grants,
+      ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
+      ...(lease.budget.size === 0 ? undefined : { budget: Budget.toNumbers(lease.budget) }),
+      accepted_at: Timestamp.format(createdAt),
+      trace_id: traceId,
+      ...(parent === undefined ? undefined : { parent_job_id: parent.job.record.id, delegate_id: parent.delegateId })
+    }
+    const record: Job.JobRecord = {
+      id,
+      agent: reference,
+      principal: principal.id,
+      session,
+      traceId,
+      parent: parent?.job.record.id,
+      lease: lease.grants,
+      constraints,
+      features: ask.features,
+      maxRuntime: request.max_runtime_sec,
+      createdAt,
+      accepted
+    }
+    return yield* start({ ask, agent, lease, prepared, record, leave }, told)
+  })
+
+  /** From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent. */
+  const start = (
+    {
+      agent: { places },
+      ask,
+      lease,
+      leave,
+      prepared,
+      record
+    }: {
+      readonly ask: Ask
+      readonly agent: AgentRegistry.Registered
+      readonly lease: Lease.Lease
+      readonly prepared: AgentRegistry.Prepared
+      readonly record: Job.JobRecord
+      readonly leave: () => void
+    },
+    told: (record: Job.JobRecord) => Effect.Effect<void>
+  ): Effect.Effect<Outcome, Refusal> =>
+    Effect.uninterruptible(
+      Effect.gen(function* () {
+        const { parent } = ask
+        if (places !== undefined && !places.reserve()) {
+          return yield* JobLimits.exceeded("jobs_waiting_for_this_agent", places.queue, 1000)
+        }
+        const account = yield* openAccount(record.id, lease, parent).pipe(
+          Effect.tapError(() => (places === undefined ? Effect.void : places.leave(false)))
+        )
+        const acceptance = yield* store.accept(record, ask.claim)
+        if (acceptance._tag !== "Accepted") {
+          if (places !== undefined) yield* places.leave(false)
+          if (account !== undefined) yield* account.close
+          return acceptance
+        }
+        yield* journal.open(record)
+        yield* told(record)
+        yield* runner.start({
+          record,
+          epoch: 1,
+          principal: ask.principal,
+          prepared,
+          places,
+          guard: yield* LeaseGuard.make(lease, { account, parent: parent?.job.guard }),
+          account,
+          parent: parent?.job,
+          detached: parent?.detached ?? false,
+          services: leased,
+          delegate: options.delegate,
+          scope: options.scope,
+          onStart: (job) => running.set(record.id, job),
+          onEnd: () => {
+            running.delete(record.id)
+            leave()
+            options.onEnd()
+          }
+        })
+        return { _tag: "Started", record } as const
+      })
+    )
+
+  return { accept, running: (job) => running.get(job) }
+})

@@ -1,0 +1,57 @@
+/**
+ * A job while it runs here: what others need of it that is in no store.
+ *
+ * @since 0.1.0
+ */
+import type { Effect } from "effect"
+import type * as Authenticator from "../authority/Authenticator.ts"
+import type * as Budgets from "../authority/Budgets.ts"
+import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import type * as ArcpError from "../protocol/ArcpError.ts"
+import type * as Job from "./Job.ts"
+
+/**
+ * Why a job is to end before its agent is done.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Stop =
+  | { readonly _tag: "Cancel"; readonly reason: string }
+  | { readonly _tag: "Deadline" }
+  | { readonly _tag: "Expired"; readonly error: ArcpError.LeaseExpired }
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface RunningJob {
+  readonly record: Job.JobRecord
+  /** For whom it runs. */
+  readonly principal: Authenticator.Principal
+  readonly guard: LeaseGuard.LeaseGuard["Service"]
+  /** What it may spend; nothing if no lease in the chain caps anything. */
+  readonly account: Budgets.Account | undefined
+  /** The job that delegated it, if one did (§10). */
+  readonly parent: RunningJob | undefined
+  /** The jobs that it delegated and that run: those that end with it, and those that may outlive it. */
+  readonly children: Set<RunningJob>
+  /** Whether it may outlive its parent. */
+  readonly detached: boolean
+  /** Has the job end for this reason, and with it those of its children that are to; the first reason counts. Does not wait for the end. */
+  readonly stop: (stop: Stop) => Effect.Effect<void>
+  /** Done once the outcome is written. */
+  readonly ended: Effect.Effect<void>
+}
+
+/**
+ * The job, the one that delegated it, and so on.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const lineage = (self: RunningJob): ReadonlyArray<RunningJob> => {
+  const jobs: Array<RunningJob> = []
+  for (let job: RunningJob | undefined = self; job !== undefined; job = job.parent) jobs.push(job)
+  return jobs
+}
