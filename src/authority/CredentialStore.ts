@@ -24,7 +24,7 @@ export const Outstanding = Schema.Struct({
   job: Ids.JobId,
   credential: Ids.CredentialId,
   /** Milliseconds since the Unix epoch. */
-  issuedAt: Schema.Int
+  issuedAt: Schema.Finite
 })
 export type Outstanding = typeof Outstanding.Type
 
@@ -36,7 +36,7 @@ export type Outstanding = typeof Outstanding.Type
  */
 export const Failure = Schema.Struct({
   /** Milliseconds since the Unix epoch. */
-  at: Schema.Int,
+  at: Schema.Finite,
   reason: Schema.String
 })
 export type Failure = typeof Failure.Type

@@ -205,6 +205,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     for (const live of taken) {
       held.credentials.set(live.id, live)
       holdings.setValue(live, live.issued)
+      revocations.confirm(live.record)
     }
     // What is left are attempts that failed before one succeeded.
     holdings.discard(held.records, held.certain, new Set(taken.map(({ record }) => record)))

@@ -19,11 +19,13 @@ export interface Revocations {
   readonly remember: (
     outstanding: CredentialStore.Outstanding
   ) => Effect.Effect<void, CredentialProvisioner.ProvisionError>
+  /** Takes note that an upstream has brought a handle into being; until then one revocation of it proves nothing. */
+  readonly confirm: (outstanding: CredentialStore.Outstanding) => void
   /** Strikes out a handle whose value stands under another one. */
   readonly forget: (outstanding: CredentialStore.Outstanding) => Effect.Effect<void>
   /**
-   * Begins to revoke. Of a handle that an upstream may yet bring into being, since a request for it was given up, one revocation proves
-   * nothing before `certain` (milliseconds since the Unix epoch), so it is then done once more.
+   * Begins to revoke. What an upstream may yet bring into being, since a request for it was given up, is revoked once more at `certain`
+   * (milliseconds since the Unix epoch).
    */
   readonly revoke: (outstanding: CredentialStore.Outstanding, certain?: number) => void
   /** Begins to revoke everything stored that is not `kept`, and waits, within bounds, until each was tried. */
@@ -81,8 +83,8 @@ export const make = Effect.fnUntraced(function* (limits: Limits, issueTimeout: D
   )
   const store = yield* CredentialStore.CredentialStore
   const permits = yield* Semaphore.make(limits.maxRevoking)
-  /** As the store has it, by the id of the record. */
-  const outstanding = new Map<string, CredentialStore.Outstanding>()
+  /** As the store has it, by the id of the record, with the time from which on one revocation is enough. */
+  const outstanding = new Map<string, { readonly record: CredentialStore.Outstanding; readonly certain: number }>()
 
   const attempt = (record: CredentialStore.Outstanding): Effect.Effect<void, CredentialProvisioner.ProvisionError> => {
     const provisioner = provisioners.get(record.provisioner)
@@ -132,24 +134,29 @@ export const make = Effect.fnUntraced(function* (limits: Limits, issueTimeout: D
   // The first finaliser is the last to run: by then nothing mints any more.
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
-      if (outstanding.size === 0) return Effect.void
-      const last = (record: CredentialStore.Outstanding) =>
-        Effect.ignore(Effect.andThen(attempt(record), forget(record)))
-      return Effect.forEach(Array.from(outstanding.values()), last, {
+      const last = Effect.fnUntraced(function* ({
+        certain,
+        record
+      }: {
+        certain: number
+        record: CredentialStore.Outstanding
+      }) {
+        yield* attempt(record)
+        if ((yield* Clock.currentTimeMillis) >= certain) yield* forget(record)
+      })
+      return Effect.forEach(Array.from(outstanding.values()), (entry) => Effect.ignore(last(entry)), {
         concurrency: limits.maxRevoking,
         discard: true
-      }).pipe(
-        Effect.interruptible,
-        Effect.timeoutOption(limits.shutdownTimeout),
-        Effect.andThen(
-          Effect.suspend(() =>
-            outstanding.size === 0
-              ? Effect.void
-              : Effect.logError("Credentials are left to be revoked by the next start", { count: outstanding.size })
-          )
+      }).pipe(Effect.interruptible, Effect.timeoutOption(limits.shutdownTimeout))
+    }).pipe(
+      Effect.andThen(
+        Effect.suspend(() =>
+          outstanding.size === 0
+            ? Effect.void
+            : Effect.logWarning("Credentials are left for the next start to revoke", { count: outstanding.size })
         )
       )
-    })
+    )
   )
 
   const running = yield* FiberMap.make<string>()
@@ -166,7 +173,7 @@ export const make = Effect.fnUntraced(function* (limits: Limits, issueTimeout: D
   /** Completes once the handle was revoked a first time, or given up. */
   const begin = (record: CredentialStore.Outstanding, certain: number): Deferred.Deferred<void> => {
     const tried = Deferred.makeUnsafe<void>()
-    outstanding.set(record.id, record)
+    outstanding.set(record.id, { record, certain })
     const revocation = Effect.gen(function* () {
       yield* revokeFully(record)
       yield* Deferred.succeed(tried, undefined)
@@ -187,7 +194,7 @@ export const make = Effect.fnUntraced(function* (limits: Limits, issueTimeout: D
   const revocations: Revocations = {
     remember: (record) =>
       Effect.suspend(() => {
-        outstanding.set(record.id, record)
+        outstanding.set(record.id, { record, certain: Number.POSITIVE_INFINITY })
         return Effect.mapError(
           store.add(record),
           ({ message }) =>
@@ -198,6 +205,7 @@ export const make = Effect.fnUntraced(function* (limits: Limits, issueTimeout: D
             })
         )
       }).pipe(Effect.uninterruptible),
+    confirm: (record) => outstanding.set(record.id, { record, certain: 0 }),
     forget,
     revoke: (record, certain = 0) => {
       if (!FiberMap.hasUnsafe(running, record.id)) begin(record, certain)

@@ -76,6 +76,7 @@ export const make = Effect.fnUntraced(function* (
       held.certain.add(key)
       holdings.setValue(live, next)
       live.record = record
+      revocations.confirm(record)
       holdings.discard(records, certain, new Set([former, record]))
       // Both handles stand for the one value now, and to revoke by the former would take it away.
       if (isSame && record !== former) yield* revocations.forget(former)
