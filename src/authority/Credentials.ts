@@ -215,7 +215,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const issue = (held: Holdings.Held) =>
     Effect.forEach(provisioners, (provisioner) => ask(held, provisioner), { concurrency: "unbounded" }).pipe(
       permits.withPermits(1),
-      Effect.flatMap((issued) => (held.ended ? Effect.fail(Holdings.gone(held)) : adopt(held, issued.flat()))),
+      Effect.flatMap((issued) => adopt(held, issued.flat())),
       Effect.onExit((exit) =>
         Effect.sync(() => {
           held.issuing = false
@@ -261,11 +261,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
     ).pipe(Effect.withSpan("Credentials.issueFor", { attributes: { "arcp.job.id": request.job } }))
   }
 
-  /** Nothing before the value is there to be given out. */
-  const heldBy = (job: Ids.JobId): ReadonlyMap<Ids.CredentialId, Holdings.Live> => {
-    const held = holdings.get(job)
-    return held === undefined || held.issuing ? new Map() : held.credentials
-  }
+  const heldBy = (job: Ids.JobId): ReadonlyMap<Ids.CredentialId, Holdings.Live> =>
+    holdings.get(job)?.credentials ?? new Map()
 
   const rotate = Effect.fn("Credentials.rotate")(function* (job: Ids.JobId, credential: Ids.CredentialId) {
     const held = holdings.get(job)

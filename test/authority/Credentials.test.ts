@@ -474,6 +474,24 @@ describe("Credentials", () => {
       }).pipe(over(upstream))
     })
 
+    it.effect("does not try again for all jobs in the same moment", () => {
+      const upstream = FakeUpstream.make()
+      const at = new Set<number>()
+      upstream.is.count = 10
+      return Effect.gen(function* () {
+        yield* issue("job_1")
+        upstream.is.beforeRevoke = Effect.clockWith((clock) =>
+          Effect.suspend(() => {
+            at.add(clock.currentTimeMillisUnsafe())
+            return Effect.fail(upstream.error("Unavailable"))
+          })
+        )
+        yield* revokeAll("job_1")
+        yield* TestClock.adjust("1500 millis")
+        assert.strictEqual(at.size, 1 + 10)
+      }).pipe(over(upstream))
+    })
+
     it.effect("waits as long as the upstream asks, within reason", () => {
       const upstream = FakeUpstream.make()
       upstream.is.beforeRevoke = Effect.fail(upstream.error("Unavailable", 60_000))
