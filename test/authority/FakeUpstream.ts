@@ -2,7 +2,7 @@
  * An upstream in memory with a provisioner in front of it: keeps keys by their names as a real one does, and fails, hangs or dies when the
  * test says so.
  */
-import { type BigDecimal, Clock, Deferred, Effect, Layer, Option, Redacted } from "effect"
+import { type BigDecimal, Clock, type Context, Deferred, Effect, Layer, Option, Redacted } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { KeyValueStore } from "effect/persistence"
 import * as CredentialProvisioner from "../../src/authority/CredentialProvisioner.ts"
@@ -164,16 +164,16 @@ export const gate = Effect.gen(function* () {
   }
 })
 
-/** A store that survives what is built over it. */
-export const durable = Layer.build(KeyValueStore.layerMemory).pipe(
-  Effect.map((context) => ({
-    context,
-    layer: CredentialStore.layerKeyValueStore({ durable: true }).pipe(
-      Layer.provide(Layer.succeedContext(context)),
-      Layer.orDie
-    )
-  }))
-)
+/** A list of what is outstanding over this store. */
+export const durableOver = (context: Context.Context<KeyValueStore.KeyValueStore>) => ({
+  layer: CredentialStore.layerKeyValueStore({ durable: true }).pipe(
+    Layer.provide(Layer.succeedContext(context)),
+    Layer.orDie
+  )
+})
+
+/** A list that survives what is built over it. */
+export const durable = Effect.map(Layer.build(KeyValueStore.layerMemory), durableOver)
 
 /** One life of a runtime's credentials. */
 export const life = (

@@ -92,7 +92,9 @@ export const make = Effect.fnUntraced(function* (name: string, timeout: Duration
           orElse: () => Effect.fail(fail("Unavailable", `no answer within ${Duration.format(timeout)}`))
         }),
         // Whoever is redirected to would get what is meant for this one.
-        Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" })
+        Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+        // A span of the client ends with the whole request and response if their status is an error.
+        Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
       ),
     refusal: ({ retryAfter, status }) => {
       if (status === 429) return fail("Unavailable", "the upstream asks for patience", retryAfter)
