@@ -121,21 +121,29 @@ export interface Options {
   readonly shutdownTimeout?: Duration.Input
 }
 
-const limitsOf = (options: Options) => ({
-  maxPerJob: options.maxPerJob ?? 16,
-  maxIssuing: options.maxIssuing ?? 64,
-  issueTimeout: Duration.fromInputUnsafe(options.issueTimeout ?? "30 seconds"),
-  issueAttempts: options.issueAttempts ?? 3,
-  rotateAttempts: options.rotateAttempts ?? 10,
-  minRenewal: Duration.toMillis(options.minRenewal ?? "10 seconds"),
-  announceTimeout: Duration.fromInputUnsafe(options.announceTimeout ?? "10 seconds"),
-  revokeTimeout: Duration.fromInputUnsafe(options.revokeTimeout ?? "30 seconds"),
-  revokeAttempts: options.revokeAttempts ?? 10,
-  maxRevoking: options.maxRevoking ?? 8,
-  settle: Duration.fromInputUnsafe(options.settle ?? "30 seconds"),
-  sweepTimeout: Duration.fromInputUnsafe(options.sweepTimeout ?? "30 seconds"),
-  shutdownTimeout: Duration.fromInputUnsafe(options.shutdownTimeout ?? "10 seconds")
-})
+/** A bound that leaves no room at all is a mistake in the program. */
+const limitsOf = (options: Options) => {
+  for (const [option, value] of Object.entries(options)) {
+    if (typeof value === "number" && !(value >= 1)) {
+      throw new RangeError(`Credentials.${option}: ${value} is not a number of at least 1`)
+    }
+  }
+  return {
+    maxPerJob: options.maxPerJob ?? 16,
+    maxIssuing: options.maxIssuing ?? 64,
+    issueTimeout: Duration.fromInputUnsafe(options.issueTimeout ?? "30 seconds"),
+    issueAttempts: options.issueAttempts ?? 3,
+    rotateAttempts: options.rotateAttempts ?? 10,
+    minRenewal: Duration.toMillis(options.minRenewal ?? "10 seconds"),
+    announceTimeout: Duration.fromInputUnsafe(options.announceTimeout ?? "10 seconds"),
+    revokeTimeout: Duration.fromInputUnsafe(options.revokeTimeout ?? "30 seconds"),
+    revokeAttempts: options.revokeAttempts ?? 10,
+    maxRevoking: options.maxRevoking ?? 8,
+    settle: Duration.fromInputUnsafe(options.settle ?? "30 seconds"),
+    sweepTimeout: Duration.fromInputUnsafe(options.sweepTimeout ?? "30 seconds"),
+    shutdownTimeout: Duration.fromInputUnsafe(options.shutdownTimeout ?? "10 seconds")
+  }
+}
 
 const make = Effect.fnUntraced(function* (options: Options) {
   const limits = limitsOf(options)
@@ -301,7 +309,8 @@ const make = Effect.fnUntraced(function* (options: Options) {
 })
 
 /**
- * Built once it has revoked what an earlier life of the runtime left behind, or has tried to. Ended, it revokes what is outstanding.
+ * Built once it has revoked what an earlier life of the runtime left behind, or has tried to. Ended, it revokes what is outstanding. An option
+ * that leaves no room dies with a `RangeError` that names it.
  *
  * @category layers
  * @since 0.1.0

@@ -886,6 +886,15 @@ describe("Credentials", () => {
     })
   })
 
+  it.effect("dies of options that leave no room, by name", () =>
+    Effect.gen(function* () {
+      for (const options of [{ maxPerJob: 0 }, { revokeAttempts: Number.NaN }, { settle: -1 }]) {
+        const exit = yield* Effect.exit(Effect.void.pipe(over(FakeUpstream.make(), options)))
+        assert.match(String(exit), new RegExp(`Credentials.${Object.keys(options)[0]}: `))
+      }
+    })
+  )
+
   describe("over the lives of a runtime", () => {
     /** A life that ends without a word, as a process that is killed does. */
     const crash = (
