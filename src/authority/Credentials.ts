@@ -80,7 +80,7 @@ export class Credentials extends Context.Service<
     readonly revokeAll: (job: Ids.JobId) => Effect.Effect<void>
     /**
      * Revokes everything outstanding that belongs to no running job: what an earlier life of the runtime left, and what was given up. Done
-     * once by the layer, before it is there. Waits until each was tried, within bounds; what fails is tried again behind this.
+     * once by the layer, before it is there. Waits, within bounds, until each is revoked or given up; the rest is tried on behind this.
      */
     readonly sweep: Effect.Effect<void, CredentialStore.CredentialStoreError>
     /** What could not be revoked and may still be in force: somebody has to look at the upstream. Each was logged as an error, too. */

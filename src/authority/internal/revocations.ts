@@ -28,7 +28,7 @@ export interface Revocations {
    * (milliseconds since the Unix epoch).
    */
   readonly revoke: (outstanding: CredentialStore.Outstanding, certain?: number) => void
-  /** Begins to revoke everything stored that is not `kept`, and waits, within bounds, until each was tried. */
+  /** Begins to revoke everything stored that is not `kept`, and waits, within bounds, until each is revoked or given up. */
   readonly sweep: (
     kept: (outstanding: CredentialStore.Outstanding) => boolean
   ) => Effect.Effect<void, CredentialStore.CredentialStoreError>
