@@ -3,7 +3,9 @@
  *
  * @since 0.1.0
  */
+export * as LiteLlmProvisioner from "./LiteLlmProvisioner.ts"
 export * as NodeArcp from "./NodeArcp.ts"
 export * as NodeStdioListener from "./NodeStdioListener.ts"
 export * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 export * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
+export * as OAuthProvisioner from "./OAuthProvisioner.ts"

@@ -89,6 +89,12 @@ export const makeJobId = ulid("job_", trust<JobId>)
 export const makeResultId = ulid("res_", trust<ResultId>)
 
 /**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeCredentialId = ulid("cred_", trust<CredentialId>)
+
+/**
  * A fresh trace id, for a submit that came without one (§11).
  *
  * @category constructors
