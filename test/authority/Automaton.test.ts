@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as Automaton from "../../src/authority/Automaton.ts"
 import * as Segment from "../../src/authority/Segment.ts"
+import * as Random from "./RandomPatterns.ts"
 
 const segmentsOf = (pattern: string) => pattern.split("/").map(Segment.parse)
 
@@ -41,6 +42,7 @@ const text = (letters: ReadonlyArray<string>, maxLength: number) =>
 
 const patternLetters = ["a", "b", "*", "**", "/", "/**/"]
 const targetLetters = ["a", "b", "/"]
+const million = 1_000_000
 const runs = { arbitrary: { runs: 2000 } }
 
 describe("Automaton", () => {
@@ -163,6 +165,26 @@ describe("Automaton", () => {
     assert.isTrue(accepts(["**/*\u{1f600}*"], "a/b\u{1f600}"))
     assert.isFalse(accepts(["**/*\u{1f600}*"], "a/b\u{1f601}"))
   })
+
+  it("agrees with the rule of the language on a million random pairs", () => {
+    const below = Random.random(Random.seed)
+    let covered = 0
+    for (let index = 0; index < million; index++) {
+      const patterns = Array.from({ length: below(8) === 0 ? 3 : 1 }, () => Random.pattern(below))
+      const target = Random.target(below, patterns[0]!)
+      // So that offsets of all words are met, and a short question follows a long one.
+      const head = below(12) === 0 ? Array.from({ length: 1 + below(40) }, () => "ab") : []
+      const [whole, wholes] = [[...head, ...target], patterns.map((pattern) => [...head, ...pattern])]
+      const expected = patterns.some((pattern) => Random.covers(pattern, target))
+      if (expected) covered++
+      const automaton = Automaton.make(wholes.map(Random.segments))
+      if (Automaton.accepts(automaton, whole) !== expected) {
+        assert.fail(`seed ${Random.seed}, case ${index}: ${JSON.stringify(wholes)} on ${JSON.stringify(whole)}`)
+      }
+    }
+    assert.isAbove(covered, million / 5)
+    assert.isBelow(covered, (million * 4) / 5)
+  }, 120_000)
 
   it("holds no state between two questions", () => {
     const automaton = Automaton.make([segmentsOf("a/**/b")])
