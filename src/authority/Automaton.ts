@@ -1,17 +1,18 @@
 /**
  * Decides whether any of many patterns covers a target, in time that no pattern and no target can blow up.
  *
- * A backtracking matcher takes exponential time on hostile patterns, and one pattern after the other adds up. This one reads the target
- * once, from left to right, and holds the set of all positions in all patterns that could have been reached so far, one bit each. A
- * character moves the whole set at once, 32 positions to a machine word, so a check costs exactly
- * `characters of the target * ceil(positions / 32)` word steps, whatever is written in either.
+ * A backtracking matcher takes exponential time on hostile patterns. This one reads each pattern once, from left to right, and holds the
+ * set of all offsets in the target that the part read so far could end at, one bit each. A piece of a pattern moves the whole set at once,
+ * 32 offsets to a machine word, so a check takes at most `length of the pattern * ceil(length of the target / 32)` word steps for each of
+ * the patterns, whatever is written in them. What keeps the everyday check short: a pattern is left as soon as its literal beginning or end
+ * is not that of the target or its set is empty, and of the set only the words between the first and the last offset are looked at.
  *
- * The target is read with a separator behind every part. Each pattern is a row of positions, of which the last accepts:
+ * The target is read with a separator behind every part. A pattern is a literal beginning, a row of moves, and a literal end. The moves:
  *
- * - a literal character is left on that character, the end of a segment on the separator;
- * - a star lets its position wait on anything but a separator;
- * - a lone star must first be left on one character, for it stands for a part that is not empty;
- * - `**` makes its position a point of return: once reached, it is offered again behind every further separator.
+ * - a letter: on by one wherever that character stands;
+ * - a star with the letter behind it: first to every offset in the same part, then as above;
+ * - a lone star, which stands for one part that is not empty: to the start of the next part;
+ * - `**`: to the start of every part from the first offset on.
  *
  * @since 0.1.0
  */
@@ -24,36 +25,38 @@ import * as Segment from "./Segment.ts"
  * @since 0.1.0
  */
 export interface Automaton {
-  /** The first position of each pattern. */
-  readonly start: Int32Array
-  /** The last position of each pattern. */
-  readonly accept: Int32Array
-  /** Positions that are left on a separator. */
-  readonly separator: Int32Array
-  /** Positions that are left on any other character. */
-  readonly any: Int32Array
-  /** Positions that are left on one certain character: the words to change in `any`, and the bits to set there. */
-  readonly literal: ReadonlyMap<number, ReadonlyArray<readonly [word: number, bits: number]>>
-  /** Positions that are left on each character that `literal` names, where so many sets are not too much to keep. */
-  readonly rows: ReadonlyMap<number, Int32Array> | undefined
-  /** Positions that wait on anything but a separator. */
-  readonly wait: Int32Array
-  /** Positions that come back behind every separator once they were reached. */
-  readonly again: Int32Array
+  readonly rules: ReadonlyArray<Rule>
+  /** The characters that stand in moves, by their letter. */
+  readonly characters: ReadonlyArray<number>
+  /** Their letters: below 128 by the character, -1 for none, and the others. */
+  readonly ascii: Int32Array
+  readonly others: ReadonlyMap<number, number>
+}
+
+/**
+ * One pattern.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rule {
+  readonly prefix: string
+  /** A letter from 0 on, {@link star} of one, {@link skip} or {@link again}. */
+  readonly moves: Int32Array
+  readonly suffix: string
+  /** The fewest characters that the moves pass over. */
+  readonly length: number
 }
 
 const slash = 47
+const separator = 0
+const star = (letter: number) => -1 - letter
+const again = -0x8000_0000
+const skip = again + 1
 
-/** Up to so many words of positions the sets for all characters are kept: most leases are that small, and their checks many. */
-const maxKept = 8
-
-const positions = (segments: ReadonlyArray<Segment.Segment>): number => {
-  let count = 1
-  for (const segment of segments) {
-    if (segment === Segment.anyDepth) continue
-    count += segment.reduce((sum, piece) => sum + piece.length, Segment.isLoneStar(segment) ? 2 : 1)
-  }
-  return count
+interface Unit {
+  readonly move: number
+  readonly length: number
 }
 
 /**
@@ -63,124 +66,253 @@ const positions = (segments: ReadonlyArray<Segment.Segment>): number => {
  * @since 0.1.0
  */
 export const make = (patterns: ReadonlyArray<ReadonlyArray<Segment.Segment>>): Automaton => {
-  const size = (patterns.reduce((sum, segments) => sum + positions(segments), 0) + 31) >>> 5
-  const none = () => new Int32Array(size)
-  const [start, accept, separator, any, wait, again] = [none(), none(), none(), none(), none(), none()]
-  const literal = new Map<number, Array<[word: number, bits: number]>>()
-  let at = 0
-
-  const mark = (set: Int32Array) => {
-    set[at >>> 5]! |= 1 << (at & 31)
+  const characters = [slash]
+  const letters = new Map([[slash, separator]])
+  const letterOf = (code: number): number => {
+    const known = letters.get(code)
+    if (known !== undefined) return known
+    letters.set(code, characters.length)
+    return characters.push(code) - 1
   }
-  const markLiteral = (code: number) => {
-    const rows = literal.get(code) ?? []
-    literal.set(code, rows)
-    const last = rows.at(-1)
-    if (last?.[0] === at >>> 5) last[1] |= 1 << (at & 31)
-    else rows.push([at >>> 5, 1 << (at & 31)])
-  }
+  const textOf = (units: ReadonlyArray<Unit>) => units.map(({ move }) => String.fromCharCode(move)).join("")
 
-  for (const segments of patterns) {
-    mark(start)
+  const rules = patterns.map((segments): Rule => {
+    // Letters are the characters themselves until it is known which of them stand in moves.
+    const units: Array<Unit> = []
     for (const segment of segments) {
       if (segment === Segment.anyDepth) {
-        mark(again)
-        continue
+        if (units.at(-1)?.move !== again) units.push({ move: again, length: 0 })
+      } else if (Segment.isLoneStar(segment)) {
+        units.push({ move: skip, length: 2 })
+      } else {
+        segment.forEach((piece, index) => {
+          const text = index === segment.length - 1 ? `${piece}/` : piece
+          for (let at = 0; at < text.length; at++) {
+            const code = text.charCodeAt(at)
+            units.push({ move: at === 0 && index > 0 ? star(code) : code, length: 1 })
+          }
+        })
       }
-      if (Segment.isLoneStar(segment)) {
-        mark(any)
-        at++
-      }
-      segment.forEach((piece, index) => {
-        if (index > 0) mark(wait)
-        for (let char = 0; char < piece.length; char++) {
-          markLiteral(piece.charCodeAt(char))
-          at++
-        }
-      })
-      mark(separator)
-      at++
     }
-    mark(accept)
-    at++
+    const isWild = ({ move }: Unit) => move < 0
+    const first = units.findIndex(isWild)
+    if (first < 0) return { prefix: textOf(units), moves: new Int32Array(0), suffix: "", length: 0 }
+    const last = units.findLastIndex(isWild) + 1
+    const between = units.slice(first, last)
+    return {
+      prefix: textOf(units.slice(0, first)),
+      moves: Int32Array.from(between, ({ move }) => {
+        if (move <= skip) return move
+        return move < 0 ? star(letterOf(star(move))) : letterOf(move)
+      }),
+      suffix: textOf(units.slice(last)),
+      length: between.reduce((sum, { length }) => sum + length, 0)
+    }
+  })
+
+  const ascii = new Int32Array(128).fill(-1)
+  const others = new Map<number, number>()
+  for (const [code, letter] of letters) {
+    if (code < 128) ascii[code] = letter
+    else others.set(code, letter)
   }
-  const rows =
-    size > maxKept ? undefined : new Map(Array.from(literal.keys(), (code) => [code, rowOf(any, literal, code)]))
-  return { start, accept, separator, any, literal, rows, wait, again }
+  return { rules, characters, ascii, others }
 }
 
 /**
- * Whether one of the patterns covers the target, given as its parts (of which none holds a `/`). A `meter` counts the word steps that
- * were taken.
+ * Whether one of the patterns covers the target, given as its parts (of which none holds a `/`). A `meter` counts the words of the set that
+ * were moved.
  *
  * @category predicates
  * @since 0.1.0
  */
 export const accepts = (self: Automaton, parts: ReadonlyArray<string>, meter?: { steps: number }): boolean => {
   const text = parts.length === 0 ? "" : `${parts.join("/")}/`
-  const reached = new Int32Array(self.start)
-  const returning = reached.map((bits, word) => bits & self.again[word]!)
-  const made = new Map<number, Int32Array>()
-  const rowFor = (code: number): Int32Array => {
-    if (self.rows !== undefined) return self.rows.get(code) ?? self.any
-    let row = made.get(code)
-    if (row === undefined) made.set(code, (row = rowOf(self.any, self.literal, code)))
-    return row
+  let prepared = false
+  for (const rule of self.rules) {
+    const { length, moves, prefix, suffix } = rule
+    if (!text.startsWith(prefix)) continue
+    if (moves.length === 0) {
+      if (text.length === prefix.length) return true
+      continue
+    }
+    const end = text.length - suffix.length
+    if (end < prefix.length + length || !text.endsWith(suffix)) continue
+    const walked = walk(self, rule, text, end)
+    if (walked === true) return true
+    if (walked === false) continue
+    if (!prepared) prepare(self, text)
+    prepared = true
+    if (sweep(rule, walked.move, walked.at, end, walked.left, meter)) return true
   }
-  let returns = returning.some((bits) => bits !== 0)
+  return false
+}
 
-  for (let index = 0; index < text.length; index++) {
-    if (meter !== undefined) meter.steps += reached.length
-    const code = text.charCodeAt(index)
-    if (code === slash) {
-      returns = passSeparator(self, reached, returning)
+/** As far as there is just one offset, it is a number. Gives the answer, or the move from which on there may be several. */
+const walk = (
+  { characters }: Automaton,
+  { length, moves, prefix, suffix }: Rule,
+  text: string,
+  end: number
+): boolean | { readonly move: number; readonly at: number; readonly left: number } => {
+  let at = prefix.length
+  let left = length
+  const last = moves.length - 1
+  for (let move = 0; move <= last; move++) {
+    const kind = moves[move]!
+    if (kind >= 0) {
+      if (text.charCodeAt(at) !== characters[kind]) return false
+      at++
+      left--
+    } else if (kind === skip) {
+      const next = text.indexOf("/", at)
+      if (next <= at) return false
+      at = next + 1
+      left -= 2
+    } else if (kind === again) {
+      // Without a literal end this is the end of the pattern, and the end of a target is always the start of a part.
+      return move === last && suffix === "" ? true : { move, at, left }
     } else {
-      if (!passCharacter(self, rowFor(code), reached) && !returns) return false
+      if (move < last) return { move, at, left }
+      return end > at && text.charCodeAt(end - 1) === characters[star(kind)] && text.indexOf("/", at) >= end - 1
     }
   }
-  return reached.some((bits, word) => (bits & self.accept[word]!) !== 0)
+  return at === end
 }
 
-/** The positions that this character leaves. */
-const rowOf = (any: Int32Array, literal: Automaton["literal"], code: number): Int32Array => {
-  const named = literal.get(code)
-  if (named === undefined) return any
-  const row = new Int32Array(any)
-  for (const [word, bits] of named) row[word]! |= bits
-  return row
-}
+// Where the sets are kept while a question is answered. Nothing else runs meanwhile, and nothing is read that was not written before.
+const keptWords = 1 << 18
+let masks = new Int32Array(4096)
+let reached = new Int32Array(512)
+let places = new Int32Array(256)
+let words = 0
 
-/** Moves `reached` on by one character. False when nothing is left of it. */
-const passCharacter = (self: Automaton, row: Int32Array, reached: Int32Array): boolean => {
-  const wait = self.wait
-  let carry = 0
-  let alive = 0
-  for (let word = 0; word < reached.length; word++) {
-    const from = reached[word]!
-    const leaving = from & row[word]!
-    const to = (leaving << 1) | carry | (from & wait[word]!)
-    carry = leaving >>> 31
-    reached[word] = to
-    alive |= to
+/** Notes where in the target each letter stands: rows of `words` words, of which the first is empty. */
+const prepare = ({ ascii, characters, others }: Automaton, text: string): void => {
+  words = (text.length >>> 5) + 1
+  const needed = (4 + Math.min(characters.length, text.length)) * words
+  if (masks.length < needed || masks.length > keptWords) masks = new Int32Array(Math.max(needed, 4096))
+  else masks.fill(0, 0, needed)
+  if (reached.length < words) reached = new Int32Array(words)
+  if (places.length < characters.length) places = new Int32Array(characters.length)
+  else places.fill(0, 0, characters.length)
+
+  const inside = words
+  const starts = 2 * words
+  let free = 4 * words
+  places[separator] = 3 * words
+  masks[starts] = 1
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    const word = at >>> 5
+    const bit = 1 << (at & 31)
+    if (code === slash) masks[starts + ((at + 1) >>> 5)]! |= 1 << ((at + 1) & 31)
+    else masks[inside + word]! |= bit
+    const letter = code < 128 ? ascii[code]! : (others.get(code) ?? -1)
+    if (letter < 0) continue
+    let place = places[letter]!
+    if (place === 0) {
+      places[letter] = place = free
+      free += words
+    }
+    masks[place + word]! |= bit
   }
-  return alive !== 0
 }
 
-/** Moves `reached` over a separator, with what comes back there. False when nothing comes back from now on. */
-const passSeparator = (self: Automaton, reached: Int32Array, returning: Int32Array): boolean => {
-  const { again, separator } = self
-  let carry = 0
-  let returns = 0
-  for (let word = 0; word < reached.length; word++) {
-    const back = returning[word]!
-    const leaving = reached[word]! & separator[word]!
-    const to = (leaving << 1) | carry | back
-    carry = leaving >>> 31
-    reached[word] = to
-    const next = to & again[word]!
-    // Once it comes back it keeps coming back, so most words stay as they are.
-    if (next !== back) returning[word] = next
-    returns |= next
+/** Makes the moves from `first` on, starting at one offset. `left` is the fewest characters that they pass over. */
+const sweep = (
+  { moves }: Rule,
+  first: number,
+  at: number,
+  end: number,
+  left: number,
+  meter: { steps: number } | undefined
+): boolean => {
+  const [rows, set, count] = [masks, reached, moves.length]
+  const [inside, starts, separators] = [words, 2 * words, 3 * words]
+  let low = at >>> 5
+  let high = low
+  set[low] = 1 << (at & 31)
+
+  for (let move = first; move < count;) {
+    const kind = moves[move]!
+    const following =
+      kind >= 0 && move + 3 < count ? Math.min(moves[move + 1]!, moves[move + 2]!, moves[move + 3]!) : -1
+    const taken = following >= 0 ? 4 : 1
+    left -= kind === again ? 0 : kind === skip ? 2 : taken
+    // What is further on than this has no room for the moves that are left.
+    const top = (end - left) >>> 5
+    // What the move can reach behind the words that are held.
+    if (kind !== again && high < top) set[++high] = 0
+    if (kind < 0 && kind !== again) {
+      while (high < top && rows[inside + high] === -1) set[++high] = 0
+      if (high < top) set[++high] = 0
+    }
+    let carry = 0
+    if (following >= 0) {
+      const row0 = places[kind]!
+      const row1 = places[moves[move + 1]!]!
+      const row2 = places[moves[move + 2]!]!
+      const row3 = places[moves[move + 3]!]!
+      let [carry1, carry2, carry3] = [0, 0, 0]
+      for (let word = low; word <= high; word++) {
+        let leaving = set[word]! & rows[row0 + word]!
+        let to = (leaving << 1) | carry
+        carry = leaving >>> 31
+        leaving = to & rows[row1 + word]!
+        to = (leaving << 1) | carry1
+        carry1 = leaving >>> 31
+        leaving = to & rows[row2 + word]!
+        to = (leaving << 1) | carry2
+        carry2 = leaving >>> 31
+        leaving = to & rows[row3 + word]!
+        set[word] = (leaving << 1) | carry3
+        carry3 = leaving >>> 31
+      }
+    } else if (kind >= 0) {
+      const row = places[kind]!
+      for (let word = low; word <= high; word++) {
+        const leaving = set[word]! & rows[row + word]!
+        set[word] = (leaving << 1) | carry
+        carry = leaving >>> 31
+      }
+    } else if (kind === again) {
+      const lowest = set[low]! & -set[low]!
+      set[low] = rows[starts + low]! & -lowest
+      for (let word = low + 1; word <= top; word++) set[word] = rows[starts + word]!
+      high = top
+    } else if (kind === skip) {
+      let run = 0
+      for (let word = low; word <= high; word++) {
+        const within = rows[inside + word]!
+        const starting = set[word]! & within
+        const sum = (starting + within + run) | 0
+        run = (starting | (within & ~sum)) >>> 31
+        const leaving = sum & rows[separators + word]!
+        set[word] = (leaving << 1) | carry
+        carry = leaving >>> 31
+      }
+    } else {
+      const row = places[star(kind)]!
+      let run = 0
+      for (let word = low; word <= high; word++) {
+        const from = set[word]!
+        const within = rows[inside + word]!
+        const starting = from & within
+        const sum = (starting + within + run) | 0
+        run = (starting | (within & ~sum)) >>> 31
+        const leaving = (from | (sum ^ within)) & rows[row + word]!
+        set[word] = (leaving << 1) | carry
+        carry = leaving >>> 31
+      }
+    }
+    if (meter !== undefined) meter.steps += (high - low + 1) * taken
+    move += taken
+    if (high > top) high = top
+    while (low <= high && set[low] === 0) low++
+    if (low > high) return false
+    while (set[high] === 0) high--
   }
-  return returns !== 0
+  const word = end >>> 5
+  return word >= low && word <= high && ((set[word]! >>> (end & 31)) & 1) === 1
 }

@@ -57,10 +57,12 @@ const hiddenDots = /(?:^|\/|%2F|%5C)\.{1,2}(?:$|\/|%2F|%5C|;|%3B)/
 const unreserved = /[A-Za-z0-9._~-]/
 
 const normalizeEscapes = (path: string): string =>
-  path.replace(/%[0-9A-Fa-f]{2}/g, (escape) => {
-    const char = String.fromCharCode(Number.parseInt(escape.slice(1), 16))
-    return unreserved.test(char) ? char : escape.toUpperCase()
-  })
+  path.includes("%")
+    ? path.replace(/%[0-9A-Fa-f]{2}/g, (escape) => {
+        const char = String.fromCharCode(Number.parseInt(escape.slice(1), 16))
+        return unreserved.test(char) ? char : escape.toUpperCase()
+      })
+    : path
 
 /**
  * Reads an absolute URL. The failure says why it is refused, and does not repeat it: a URL may hold a secret.

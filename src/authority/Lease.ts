@@ -65,7 +65,7 @@ export const maxPatterns = 256
  * @category constants
  * @since 0.1.0
  */
-export const maxTotalLength = 6144
+export const maxTotalLength = 8192
 
 /**
  * The lease that a request asks for, at the time `now` (milliseconds since the Unix epoch). Whatever is malformed, and an `expires_at` that

@@ -24,6 +24,7 @@ import { Result } from "effect"
 import * as Automaton from "./Automaton.ts"
 import * as CanonicalPath from "./CanonicalPath.ts"
 import * as CanonicalUrl from "./CanonicalUrl.ts"
+import * as Inclusion from "./Inclusion.ts"
 import * as Segment from "./Segment.ts"
 
 /**
@@ -67,6 +68,7 @@ const form = (capability: string, source: string): Result.Result<Form, string> =
       }))
     case "agent.delegate": {
       const at = source.indexOf("@")
+      if (at >= 0 && source.includes("/", at)) return Result.fail("a version has no slash")
       return Result.succeed({
         canonical: source,
         parts: at < 0 ? [...source.split("/"), Segment.anyDepth] : [...source.slice(0, at).split("/"), source.slice(at)]
@@ -126,3 +128,26 @@ export const below = (directory: string): Result.Result<string, string> =>
  */
 export const matches = (self: Pattern, parts: ReadonlyArray<string>): boolean =>
   Automaton.accepts(Automaton.make([self.segments]), parts)
+
+/**
+ * What the targets of a capability are like, see `Operation.parts`.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const targets = (capability: string): Inclusion.Targets => {
+  const isPath = capability === "fs.read" || capability === "fs.write"
+  return { noParts: isPath, emptyParts: !isPath && capability !== "agent.delegate" }
+}
+
+/**
+ * Whether it is proved that the patterns, taken together, cover whatever `child` covers (§9.4); all are of one capability. What cannot be
+ * proved within the bounds of `Inclusion` is not included.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const includes = (self: ReadonlyArray<Pattern>, child: Pattern): boolean => {
+  const union = Inclusion.union(self.map((pattern) => pattern.segments))
+  return Inclusion.decide(union, child.segments, targets(child.capability), Inclusion.allowance())._tag === "Within"
+}

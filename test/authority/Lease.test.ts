@@ -129,8 +129,8 @@ describe("Lease", () => {
   )
 
   it("takes a lease at each of its limits", () => {
-    lease({ "tool.call": Array.from({ length: 256 }, () => "a".repeat(24)) })
-    assert.strictEqual(256 * 24, Lease.maxTotalLength)
+    lease({ "tool.call": Array.from({ length: 256 }, () => "a".repeat(32)) })
+    assert.strictEqual(256 * 32, Lease.maxTotalLength)
     lease(Object.fromEntries(Array.from({ length: 64 }, (_, index) => [`x-vendor.acme.c${index}`, ["a"]])))
   })
 

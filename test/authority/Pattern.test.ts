@@ -260,6 +260,7 @@ describe("Pattern", () => {
     ["fs.read", "/a\\b", "backslash"],
     ["net.fetch", "h.com/**", "scheme://"],
     ["net.fetch", "https://h/x?y", "scheme://"],
+    ["agent.delegate", "planner@1/2", "slash"],
     ["cost.budget", "USD:1", "amount"],
     ["tool.call", "\udc00", "surrogate"],
     ["tool.call", "a".repeat(1025), "1024"],
@@ -273,5 +274,46 @@ describe("Pattern", () => {
 
   it("takes a pattern of exactly 1024 characters", () => {
     assert.isTrue(covers("tool.call", `${"a".repeat(1023)}*`, "a".repeat(1024)))
+  })
+
+  const includes = (capability: string, sources: ReadonlyArray<string>, child: string): boolean => {
+    const compile = (source: string) => Result.getOrThrow(Pattern.compile(capability, source))
+    return Pattern.includes(sources.map(compile), compile(child))
+  }
+
+  it.each<readonly [capability: string, sources: ReadonlyArray<string>, child: string]>([
+    ["fs.read", ["/ws/**"], "/ws"],
+    ["fs.read", ["/ws/**"], "/ws/a/../b/*.ts"],
+    ["fs.read", ["/ws", "/ws/*/**"], "/ws/**"],
+    ["fs.write", ["/ws/*"], "/ws/x*"],
+    ["net.fetch", ["https://*.good.com/**"], "https://API.good.com:443/v1/*"],
+    ["net.fetch", ["https://**.good.com/**"], "https://good.com/"],
+    ["net.fetch", ["http://localhost:*/**"], "http://localhost:8080/x"],
+    ["agent.delegate", ["planner"], "planner@1.*"],
+    ["agent.delegate", ["plan*"], "planner"],
+    ["agent.delegate", ["*"], "**"],
+    ["tool.call", ["search.*"], "search.web.*"],
+    ["model.use", ["tier-fast/*", "anthropic/**"], "anthropic/claude-3-haiku-*"],
+    ["x-vendor.acme.queue", ["q/**"], "q/*"]
+  ])("%s: %j include %j", (capability, sources, child) => {
+    assert.isTrue(includes(capability, sources, child))
+  })
+
+  it.each<readonly [capability: string, sources: ReadonlyArray<string>, child: string]>([
+    ["fs.read", ["/a/*"], "/a/**"],
+    ["fs.read", ["/ws/**"], "/ws-private/**"],
+    ["fs.read", ["/ws/**"], "/ws/../etc/*"],
+    ["net.fetch", ["https://*.good.com/**"], "https://**.good.com/**"],
+    ["net.fetch", ["https://h/**"], "http://h/**"],
+    ["net.fetch", ["https://h/**"], "https://h:*/**"],
+    ["net.fetch", ["https://h/pub/**"], "https://h/pub*/**"],
+    ["net.fetch", ["https://**/**"], "http://h/"],
+    ["agent.delegate", ["planner@1.*"], "planner"],
+    ["agent.delegate", ["planner@1.*"], "planner@*"],
+    ["tool.call", ["*"], "**"],
+    ["model.use", ["tier-fast/*"], "*"],
+    ["tool.call", [], "a"]
+  ])("%s: %j do not include %j", (capability, sources, child) => {
+    assert.isFalse(includes(capability, sources, child))
   })
 })

@@ -14,7 +14,7 @@ export const leaseChecks = Case.make({
     { id: "fetch", name: "a URL, covered", unit: "checks/s" },
     { id: "denied", name: "a path, denied", unit: "checks/s" },
     { id: "oneKiB", name: "hostile pattern of 1 KiB", unit: "us", demand: 100 },
-    { id: "fullCapability", name: "hostile patterns, 6 KiB", unit: "us", demand: 500 }
+    { id: "fullCapability", name: "hostile patterns, 8 KiB", unit: "us", demand: 500 }
   ],
   open: async (stage) => {
     const millis = stage.scale.quick ? 60 : 400

@@ -28,26 +28,26 @@ const denied = asks(ordinary, Operation.fsRead("/etc/passwd"), false)
 /** Patterns that are hard to rule out, each with a target of 1 KiB that it does not cover. */
 const hostile = (patterns: ReadonlyArray<string>, target: string) =>
   asks(lease({ "tool.call": patterns }), Operation.toolCall(target), false)
+const many = (count: number, pattern: string) => Array.from({ length: count }, () => pattern)
+const onePart = "a".repeat(1024)
+const manyParts = "a/".repeat(512)
 
 const oneKiB = [
-  hostile([`*${"a".repeat(1021)}b*`], "a".repeat(1024)),
-  hostile([`${"a*".repeat(511)}b`], "a".repeat(1024)),
-  hostile([`**/${"*a*/".repeat(255)}b`], "a/".repeat(512)),
-  hostile([`**/${"*/".repeat(510)}b`], "a/".repeat(512))
+  hostile([`*${"a".repeat(510)}b*`], onePart),
+  hostile([`*${"a".repeat(1021)}b*`], onePart),
+  hostile([`${"a*".repeat(511)}b*`], onePart),
+  hostile([`**/${"*a*/".repeat(255)}b`], manyParts),
+  hostile([`**/${"*/".repeat(250)}b*`], manyParts),
+  hostile([`${"**/a/".repeat(204)}b*`], manyParts)
 ]
 const fullCapability = [
-  hostile(
-    Array.from({ length: 8 }, () => `**/${"a/".repeat(382)}b`),
-    "a/".repeat(512)
-  ),
-  hostile(
-    Array.from({ length: 8 }, () => `*${"a".repeat(765)}b*`),
-    "a".repeat(1024)
-  ),
-  hostile(
-    Array.from({ length: 192 }, () => `**/${"*a*/".repeat(7)}b`),
-    "a/".repeat(512)
-  )
+  hostile(many(16, `*${"a".repeat(508)}b*`), onePart),
+  hostile(many(64, `${"**/a/".repeat(25)}b*`), manyParts),
+  hostile(many(256, `*${"a".repeat(28)}b*`), onePart),
+  hostile(many(256, `*${"a*".repeat(14)}b*`), onePart),
+  hostile(many(256, `*${"aaa*".repeat(7)}b*`), onePart),
+  hostile(many(256, `**/${"*/".repeat(13)}b*`), manyParts),
+  hostile(many(256, `**/${"a/*/".repeat(6)}b*`), manyParts)
 ]
 
 const worst = (checks: ReadonlyArray<() => void>, millis: number) =>
