@@ -9,6 +9,7 @@ import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
 import * as Budgets from "../authority/Budgets.ts"
+import * as Credentials from "../authority/Credentials.ts"
 import * as Lease from "../authority/Lease.ts"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as Leases from "../authority/Leases.ts"
@@ -18,6 +19,7 @@ import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import * as Ids from "../protocol/Ids.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
+import * as SequencedFrame from "../protocol/SequencedFrame.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import type * as Job from "./Job.ts"
@@ -40,6 +42,8 @@ export interface Ask {
   readonly session: Ids.SessionId
   /** What the session negotiated. */
   readonly features: ReadonlySet<Feature.Feature>
+  /** Whether secrets may pass to who asks (§14). */
+  readonly secure: boolean
   readonly traceId: Option.Option<Ids.TraceId>
   readonly request: JobMessage.Submit["payload"]
   readonly claim: Option.Option<Job.Claim>
@@ -132,6 +136,7 @@ export const make = Effect.fnUntraced(function* (options: {
   | AgentRegistry.AgentRegistry
   | Leases.Leases
   | Budgets.Budgets
+  | Credentials.Credentials
   | JobStore.JobStore
   | JobJournal.JobJournal
   | SecureRandom.SecureRandom
@@ -140,6 +145,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const registry = yield* AgentRegistry.AgentRegistry
   const leases = yield* Leases.Leases
   const budgets = yield* Budgets.Budgets
+  const credentials = yield* Credentials.Credentials
   const store = yield* JobStore.JobStore
   const journal = yield* JobJournal.JobJournal
   const leased = yield* LeasedServices.forJob
@@ -203,7 +209,11 @@ export const make = Effect.fnUntraced(function* (options: {
   })
 
   /** What is to be spent counts from here on; a job that is not bounded, and of no such parent, needs no account. */
-  const openAccount = (id: Ids.JobId, lease: Lease.Lease, parent: Parent | undefined) =>
+  const openAccount = (
+    id: Ids.JobId,
+    lease: Lease.Lease,
+    parent: Parent | undefined
+  ): Effect.Effect<Budgets.Account | undefined, ArcpError.BudgetExhausted> =>
     lease.budget.size === 0 && parent?.job.account === undefined
       ? Effect.succeed(undefined)
       : budgets.open({
@@ -214,7 +224,7 @@ export const make = Effect.fnUntraced(function* (options: {
         })
 
   const accept: Acceptance["accept"] = Effect.fnUntraced(function* (ask, told) {
-    const { parent, principal, session } = ask
+    const { principal, session } = ask
     yield* requireRoom(ask)
     const place = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
     if (Result.isFailure(place)) return yield* place.failure
@@ -266,8 +276,48 @@ export const make = Effect.fnUntraced(function* (options: {
       createdAt,
       accepted
     }
-    return yield* start({ ask, agent, lease, prepared, record, leave }, told)
+    const started = start({ ask, agent, lease, prepared, record, leave }, told)
+    return yield* ask.features.has("provisioned_credentials") ? provisioned(ask, lease, record, started) : started
   })
+
+  /** Has credentials minted first, for they come with the acceptance; if the job does not come to be they are void again (§9.8.2). */
+  const provisioned = (
+    { parent, secure }: Ask,
+    lease: Lease.Lease,
+    record: Job.JobRecord,
+    started: Effect.Effect<Outcome, Refusal>
+  ): Effect.Effect<Outcome, Refusal> =>
+    credentials.issueFor(
+      {
+        job: record.id,
+        agent: record.agent,
+        principal: record.principal,
+        parent: Option.fromUndefinedOr(record.parent),
+        lease,
+        // What is to be spent of a parent's budget bounds a child that has none.
+        budget: Effect.suspend(() => {
+          const account = running.get(record.id)?.account
+          if (account !== undefined && lease.budget.size > 0) return account.available
+          const shared = parent?.job.account
+          return lease.budget.size === 0 && shared !== undefined ? shared.available : Effect.succeed(lease.budget)
+        })
+      },
+      { secure, onRotated: (credential) => rotated(record, credential) },
+      () => Effect.tap(started, ({ _tag }) => (_tag === "Started" ? Effect.void : credentials.revokeAll(record.id)))
+    )
+
+  /** The new value stands in no journal: the outbox of the submitter adds it. */
+  const rotated = (record: Job.JobRecord, credential: Ids.CredentialId): Effect.Effect<void> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const body = { phase: "credential_rotated", id: credential, credential_id: credential }
+      const draft: JobJournal.Draft = {
+        type: "job.event",
+        kind: "status",
+        payload: `${SequencedFrame.payloadHead("status", Timestamp.format(now))}${JSON.stringify(body)}}`,
+        note: { _tag: "Rotated", credential }
+      }
+      return Effect.ignore(journal.append(record.id, 1, [draft], { forced: true }))
+    })
 
   /** From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent. */
   const start = (
@@ -317,6 +367,8 @@ export const make = Effect.fnUntraced(function* (options: {
           detached: parent?.detached ?? false,
           services: leased,
           delegate: options.delegate,
+          credentials: credentials.available ? credentials.current(record.id) : Effect.succeed([]),
+          onConcluded: credentials.available ? credentials.revokeAll(record.id) : Effect.void,
           scope: options.scope,
           onStart: (job) => running.set(record.id, job),
           onEnd: () => {

@@ -21,6 +21,8 @@ import { Effect, Layer, Option, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budgets from "../authority/Budgets.ts"
+import * as Credentials from "../authority/Credentials.ts"
+import * as CredentialStore from "../authority/CredentialStore.ts"
 import * as Leases from "../authority/Leases.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import type * as Message from "../protocol/Message.ts"
@@ -48,6 +50,7 @@ export const layer: Layer.Layer<
   | Authenticator.Authenticator
   | AgentRegistry.AgentRegistry
   | Sessions.Sessions
+  | Credentials.Credentials
   | SecureRandom.SecureRandom
 > = Layer.effectDiscard(
   Effect.gen(function* () {
@@ -55,7 +58,11 @@ export const layer: Layer.Layer<
     const listener = yield* Listener.Listener
     const sessions = yield* Sessions.Sessions
     const services = yield* Effect.context<
-      Authenticator.Authenticator | AgentRegistry.AgentRegistry | Sessions.Sessions | SecureRandom.SecureRandom
+      | Authenticator.Authenticator
+      | AgentRegistry.AgentRegistry
+      | Sessions.Sessions
+      | Credentials.Credentials
+      | SecureRandom.SecureRandom
     >()
     const strangers = yield* Semaphore.make(config.maxGreeting)
 
@@ -91,18 +98,37 @@ export const layer: Layer.Layer<
 )
 
 /**
- * The services of a runtime that keeps everything in memory. `Leases` grants what is asked for; provide a policy over it to reduce that.
+ * What a host decides about the authority of jobs: the layers of the options, and the defaults for those that are left out.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPolicies = ({
+  budgets = Budgets.layer,
+  credentialStore = CredentialStore.layerMemory,
+  leases = Leases.layer
+}: ServeOptions = {}): Layer.Layer<Leases.Leases | Budgets.Budgets | CredentialStore.CredentialStore> =>
+  Layer.mergeAll(leases, budgets, credentialStore)
+
+/**
+ * The services of a runtime that keeps everything in memory, without the policies of its host, see {@link layerPolicies}.
  *
  * @category layers
  * @since 0.1.0
  */
 export const layerMemory: Layer.Layer<
-  Sessions.Sessions | Jobs.Jobs | AgentRegistry.AgentRegistry | JobJournal.JobJournal | JobStore.JobStore,
+  | Sessions.Sessions
+  | Jobs.Jobs
+  | AgentRegistry.AgentRegistry
+  | Credentials.Credentials
+  | JobJournal.JobJournal
+  | JobStore.JobStore,
   never,
-  Leases.Leases | Budgets.Budgets | SecureRandom.SecureRandom
+  Leases.Leases | Budgets.Budgets | CredentialStore.CredentialStore | SecureRandom.SecureRandom
 > = Sessions.layer.pipe(
   Layer.provideMerge(Jobs.layer),
   Layer.provideMerge(AgentRegistry.layer),
+  Layer.provideMerge(Credentials.layer()),
   Layer.provideMerge(JobJournal.layerMemory),
   Layer.provideMerge(JobStore.layerMemory),
   Layer.provide(SessionStore.layerMemory)
@@ -127,8 +153,7 @@ export const serve = <E, R>(
   layer.pipe(
     Layer.provide(confined(agents)),
     Layer.provide(layerMemory),
-    Layer.provide(options.leases ?? Leases.layer),
-    Layer.provide(options.budgets ?? Budgets.layer),
+    Layer.provide(layerPolicies(options)),
     Layer.provide(SecureRandom.layerWebCrypto)
   ) as Layer.Layer<
     never,
@@ -158,4 +183,9 @@ export interface ServeOptions {
   readonly leases?: Layer.Layer<Leases.Leases>
   /** Who keeps account of what jobs spend. Default `Budgets.layer`. */
   readonly budgets?: Layer.Layer<Budgets.Budgets>
+  /**
+   * Where it is written down which credentials are outstanding. Default `CredentialStore.layerMemory`; `provisioned_credentials` is offered
+   * only with one that is durable, and with a provisioner (§14).
+   */
+  readonly credentialStore?: Layer.Layer<CredentialStore.CredentialStore>
 }

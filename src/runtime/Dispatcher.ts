@@ -38,6 +38,8 @@ export interface Dispatcher {
   readonly bad: (frame: Codec.BadFrame) => Effect.Effect<void>
   /** The id of an answer: some clients match it with that of the request. */
   readonly replyId: (request: Ids.MessageId) => Effect.Effect<Ids.MessageId>
+  /** A job of the session has delegated this one: the session is told of it, and is sent it from its first event (§10). */
+  readonly child: (job: Ids.JobId) => Effect.Effect<void>
   /** Asks the client for a sign of life. */
   readonly ping: Effect.Effect<void>
 }
@@ -89,6 +91,7 @@ export const make: (
       principal,
       session: session_id,
       features,
+      secure: outbox.isSecure(),
       traceId: Option.fromUndefinedOr(request.trace_id),
       request: request.payload
     }
@@ -101,12 +104,28 @@ export const make: (
         session_id,
         job_id: record.id,
         trace_id: record.traceId,
-        payload: { ...record.accepted, request_id: request.id }
+        payload: { ...(yield* jobs.acceptance(record, outbox.isSecure())), request_id: request.id }
       })
       yield* outbox.follow({ job: record.id, traceId: record.traceId, after: -1, paces: true })
     })
     yield* outbox.room
     yield* Effect.catch(jobs.submit(submission, taken), (error) => refuse(request, error))
+  })
+
+  const child: Dispatcher["child"] = Effect.fnUntraced(function* (job) {
+    const found = yield* jobs.child(job)
+    if (Option.isNone(found) || outbox.isFollowing(job)) return
+    const record = found.value
+    yield* outbox.tell({
+      arcp: "1.1",
+      id: yield* freshId,
+      type: "job.accepted",
+      session_id,
+      job_id: job,
+      trace_id: record.traceId,
+      payload: yield* jobs.acceptance(record, outbox.isSecure())
+    })
+    yield* outbox.follow({ job, traceId: record.traceId, after: -1, paces: true })
   })
 
   const cancel = Effect.fnUntraced(function* (request: JobMessage.Cancel) {
@@ -158,6 +177,10 @@ export const make: (
       Effect.flatMap(
         Effect.fnUntraced(function* ({ after, replayed, stored: { record, status } }) {
           const id = yield* replyId(request.id)
+          const budget = yield* jobs.budget(record)
+          // Secrets are for the principal that submitted the job alone (§14).
+          const isOwn = record.principal === principal.id && features.has("provisioned_credentials")
+          const { credentials } = isOwn ? yield* jobs.acceptance(record, outbox.isSecure()) : {}
           yield* outbox.tell({
             arcp: "1.1",
             id,
@@ -172,6 +195,8 @@ export const make: (
               agent: record.agent,
               lease: record.lease,
               ...(record.constraints === undefined ? undefined : { lease_constraints: record.constraints }),
+              ...(Option.isNone(budget) ? undefined : { budget: budget.value }),
+              ...(credentials === undefined ? undefined : { credentials }),
               parent_job_id: record.parent ?? null,
               trace_id: record.traceId,
               subscribed_from: yield* outbox.last,
@@ -256,6 +281,7 @@ export const make: (
     refuse,
     replyId,
     ping,
+    child,
     bad: (frame) => (frame.ignorable ? Effect.void : refuse(frame, frame.error))
   }
 })

@@ -6,6 +6,7 @@
 import { Clock, Duration, Effect, Option, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as Authenticator from "../authority/Authenticator.ts"
+import * as Credentials from "../authority/Credentials.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
 import * as Dialect from "../protocol/Dialect.ts"
@@ -49,7 +50,11 @@ export const greet: (
 ) => Effect.Effect<
   Option.Option<Greeted>,
   Connection.ConnectionError,
-  Authenticator.Authenticator | AgentRegistry.AgentRegistry | Sessions.Sessions | SecureRandom.SecureRandom
+  | Authenticator.Authenticator
+  | AgentRegistry.AgentRegistry
+  | Sessions.Sessions
+  | Credentials.Credentials
+  | SecureRandom.SecureRandom
 > = Effect.fn("Handshake.greet")(function* (connection) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const random = yield* SecureRandom.SecureRandom
@@ -96,7 +101,8 @@ export const greet: (
   }
 
   const profile = message.type === "session.hello" ? Dialect.recognize(message) : "echo"
-  const began = message.type === "session.hello" ? begin(message, session_id, profile) : resume(message)
+  const began =
+    message.type === "session.hello" ? begin(message, session_id, profile, connection.secure) : resume(message)
   const result = yield* Effect.result(
     Effect.timeoutOrElse(began, {
       duration: config.helloTimeout,
@@ -127,14 +133,19 @@ const notHello = (type: string) =>
 const begin = Effect.fnUntraced(function* (
   { payload }: SessionMessage.Hello,
   id: Ids.SessionId,
-  profile: Dialect.Profile
+  profile: Dialect.Profile,
+  secure: boolean
 ) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const authenticator = yield* Authenticator.Authenticator
   const sessions = yield* Sessions.Sessions
   const principal = yield* authenticator.authenticate(payload.auth)
   if (payload.resume !== undefined) return yield* sessions.resume(principal, payload.resume)
-  const features = Feature.negotiate(config.features, payload.capabilities.features ?? [])
+  const credentials = yield* Credentials.Credentials
+  // Secrets may pass over a line that is safe alone, and only where it is sure that they can be taken back (§14).
+  const offered: ReadonlyArray<Feature.Feature> =
+    credentials.available && secure ? [...config.features, "provisioned_credentials"] : config.features
+  const features = Feature.negotiate(offered, payload.capabilities.features ?? [])
   return yield* sessions.open({ id, principal, features, profile })
 })
 

@@ -30,6 +30,7 @@ import * as LeasedTool from "../leased/LeasedTool.ts"
 import * as RemainingBudget from "../authority/RemainingBudget.ts"
 import * as Amount from "../protocol/Amount.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
+import type * as Credential from "../protocol/Credential.ts"
 import * as Ids from "../protocol/Ids.ts"
 import * as JobEvent from "../protocol/JobEvent.ts"
 import type * as Json from "../protocol/Json.ts"
@@ -109,6 +110,8 @@ export class JobContext extends Context.Service<
       run: Effect.Effect<A, E, R>,
       options?: LeasedTool.Options<A>
     ) => Effect.Effect<A, E | LeaseGuard.Denial | ArcpError.InvalidRequest, R>
+    /** The credentials that were provisioned for this job alone, with the values that they have now (§9.8). They end with the job. */
+    readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
     /**
      * Hands work to another agent as a job of its own, which the lease has to allow by `agent.delegate` (§10). The child may do no more than
      * its parent, spends from its parent's budget, and ends with its parent unless it is `detached`. A refusal is among the job's events.
@@ -171,6 +174,7 @@ export interface Job {
   readonly cancellation: Effect.Effect<string>
   /** Whether the agent is to stop, for whatever reason. */
   readonly isEnding: () => boolean
+  readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
   readonly delegate: (request: Delegation.Request) => Effect.Effect<Delegation.Started, Delegation.DelegateError>
 }
 
@@ -205,7 +209,7 @@ export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJou
   })
 
 const make = (
-  { account, cancellation, delegate, epoch, guard, isEnding, record }: Job,
+  { account, cancellation, credentials, delegate, epoch, guard, isEnding, record }: Job,
   journal: JobJournal.JobJournal["Service"],
   config: RuntimeConfig.RuntimeConfig,
   random: SecureRandom.SecureRandom["Service"],
@@ -413,6 +417,7 @@ const make = (
         ? append(kind, body)
         : Effect.fail(invalid("kind", "must be x-vendor.<vendor>.<name>")),
     tool,
+    credentials,
     delegate: Delegation.make(delegate, journal, config.maxResult),
     streamResult
   })

@@ -13,6 +13,7 @@ import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import type * as LeasedJob from "../leased/LeasedJob.ts"
 import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
+import type * as Credential from "../protocol/Credential.ts"
 import type * as Json from "../protocol/Json.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import type * as AgentPlaces from "./AgentPlaces.ts"
@@ -42,6 +43,10 @@ export interface Run extends Omit<RunningJob.RunningJob, "children" | "stop" | "
     leased: LeasedJob.LeasedJob,
     request: Delegation.Request
   ) => Effect.Effect<Delegation.Started, Delegation.DelegateError>
+  /** The credentials that were provisioned for the job, with the values that they have now. */
+  readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
+  /** Done when the outcome is written. */
+  readonly onConcluded: Effect.Effect<void>
   /** Owns the agent's fiber, also when the job has ended without it. */
   readonly scope: Scope.Scope
   /** Called before the agent runs. */
@@ -125,6 +130,7 @@ export const make: Effect.Effect<
         for (const timer of timers) timer.interruptUnsafe()
         return settle(job).pipe(
           Effect.andThen(conclude(job, outcome)),
+          Effect.andThen(job.onConcluded),
           Effect.ensuring(
             Effect.sync(() => {
               job.parent?.children.delete(running)

@@ -9,6 +9,7 @@ import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
 import type * as Budgets from "../authority/Budgets.ts"
+import * as Credentials from "../authority/Credentials.ts"
 import type * as Leases from "../authority/Leases.ts"
 import * as ObserverPolicy from "../authority/ObserverPolicy.ts"
 import * as Operation from "../authority/Operation.ts"
@@ -39,6 +40,8 @@ export interface Submission {
   readonly session: Ids.SessionId
   /** What the session negotiated. */
   readonly features: ReadonlySet<Feature.Feature>
+  /** Whether secrets may pass to who asks (§14). */
+  readonly secure: boolean
   readonly traceId: Option.Option<Ids.TraceId>
   readonly request: JobMessage.Submit["payload"]
 }
@@ -90,6 +93,13 @@ export class Jobs extends Context.Service<
       job: Ids.JobId
     ) => Effect.Effect<JobStore.Stored, ArcpError.JobNotFound>
     /**
+     * The acceptance of a job, as it was first given (§7.2): its credentials have the values of now, and are there only while the job runs,
+     * and only for a line that is `secure`.
+     */
+    readonly acceptance: (record: Job.JobRecord, secure: boolean) => Effect.Effect<JobMessage.Accepted["payload"]>
+    /** A job that another one delegated; nothing if it is no longer known. */
+    readonly child: (job: Ids.JobId) => Effect.Effect<Option.Option<Job.JobRecord>>
+    /**
      * What a job has left to spend, in the currencies that its lease caps, or had when it ended; nothing if it caps none, or is no longer
      * known (§9.6).
      */
@@ -122,6 +132,7 @@ export const layer: Layer.Layer<
   | AgentRegistry.AgentRegistry
   | Leases.Leases
   | Budgets.Budgets
+  | Credentials.Credentials
   | JobStore.JobStore
   | JobJournal.JobJournal
   | SecureRandom.SecureRandom
@@ -132,6 +143,7 @@ export const layer: Layer.Layer<
     const store = yield* JobStore.JobStore
     const journal = yield* JobJournal.JobJournal
     const random = yield* SecureRandom.SecureRandom
+    const credentials = yield* Credentials.Credentials
     const policy = yield* ObserverPolicy.ObserverPolicy
     /** Open once a job has ended since the last sweep began to wait. */
     const ended = yield* Latch.make(false)
@@ -231,6 +243,8 @@ export const layer: Layer.Layer<
             principal: parent.principal,
             session: own.session,
             features: own.features,
+            // What the child gets it gets for its parent, in this process; to the session it passes over a secure line only.
+            secure: true,
             traceId: Option.some(own.traceId),
             request: {
               agent,
@@ -258,6 +272,18 @@ export const layer: Layer.Layer<
           store.requestCancel(job, reason),
           Effect.suspend(() => running(job)?.stop({ _tag: "Cancel", reason }) ?? Effect.void)
         )
+      )
+
+    const acceptance: Jobs["Service"]["acceptance"] = Effect.fnUntraced(function* (record, secure) {
+      if (!secure || !record.features.has("provisioned_credentials")) return record.accepted
+      const current = yield* credentials.current(record.id)
+      return current.length === 0 ? record.accepted : { ...record.accepted, credentials: current }
+    })
+
+    const child: Jobs["Service"]["child"] = (job) =>
+      Effect.map(
+        store.get(job),
+        Option.map(({ record }) => record)
       )
 
     const budget: Jobs["Service"]["budget"] = (record) =>
@@ -328,6 +354,6 @@ export const layer: Layer.Layer<
       )
     )
 
-    return Jobs.of({ submit, cancel, observe, budget, list: store.list })
+    return Jobs.of({ submit, cancel, observe, acceptance, child, budget, list: store.list })
   })
 )

@@ -6,9 +6,10 @@
  *
  * @since 0.1.0
  */
-import { Clock, Deferred, Duration, Effect, Fiber, Option, Result, type Scope } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, Latch, Option, Result, type Scope } from "effect"
 import type { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
+import type * as Credentials from "../authority/Credentials.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Dialect from "../protocol/Dialect.ts"
@@ -105,13 +106,18 @@ export const make: (
 ) => Effect.Effect<
   Session,
   never,
-  Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore | SecureRandom.SecureRandom | Scope.Scope
+  | Jobs.Jobs
+  | JobJournal.JobJournal
+  | SessionStore.SessionStore
+  | Credentials.Credentials
+  | SecureRandom.SecureRandom
+  | Scope.Scope
 > = Effect.fnUntraced(function* (agreement) {
   const { features, id: session_id } = agreement
   const config = yield* RuntimeConfig.RuntimeConfig
   const store = yield* SessionStore.SessionStore
-  const outbox = yield* SessionOutbox.make(agreement)
-  const dispatcher = yield* Dispatcher.make(agreement, outbox)
+  const outbox = yield* SessionOutbox.make(agreement, (job) => dispatcher.child(job))
+  const dispatcher: Dispatcher.Dispatcher = yield* Dispatcher.make(agreement, outbox)
   let current: { readonly stop: Deferred.Deferred<Dismissal>; readonly done: Deferred.Deferred<void> } | undefined
 
   /** What is about the connection and not about jobs: it neither waits nor is it ever a repeat. */
@@ -139,23 +145,41 @@ export const make: (
     connection: Connection.Connection<Message.FromClient>,
     epoch: number
   ): Effect.fn.Return<Outcome, Connection.ConnectionError> {
-    /** The request that came last, and how many are not done. */
+    /** The request that came last of those that are done in order, and how many there are that are not done. */
     let latest: Fiber.Fiber<void> | undefined
     let waiting = 0
+    const fewer = Latch.makeUnsafe(true)
     const passed = () => (latest === undefined || waiting === 0 ? Effect.void : Effect.asVoid(Fiber.await(latest)))
-    const done = Effect.sync(() => void waiting--)
+    const done = Effect.sync(() => {
+      waiting--
+      fewer.openUnsafe()
+    })
+
+    /** Done when no more than so many requests are not done. */
+    const atMost = (count: number): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        if (waiting <= count) return Effect.void
+        fewer.closeUnsafe()
+        return Effect.andThen(fewer.await, atMost(count))
+      })
 
     /**
      * Requests are done in their order, but apart from the reader: a decision that takes long - that of a policy, of a vault - must not be
-     * taken for the silence of the client, nor leave its pings without answer.
+     * taken for the silence of the client, nor leave its pings without answer. A submit, which may wait for an upstream to mint credentials,
+     * holds up nothing else, if the client says which answer belongs to which request.
      */
     const request = Effect.fnUntraced(function* (message: Message.FromClient) {
       askedAt = yield* Clock.currentTimeMillis
-      if (waiting >= config.maxPendingRequests) yield* passed()
-      const turn = waiting === 0 ? dispatcher.dispatch(message) : Effect.andThen(passed(), dispatcher.dispatch(message))
+      yield* atMost(config.maxPendingRequests - 1)
+      const isApart = message.type === "job.submit" && agreement.profile === "effect"
+      const turn = dispatcher.dispatch(message)
       waiting++
       // What can be done at once is done before the next frame is looked at.
-      latest = yield* Effect.forkChild(Effect.ensuring(turn, done), { startImmediately: true })
+      const fiber = yield* Effect.forkChild(
+        Effect.ensuring(isApart || waiting === 1 ? turn : Effect.andThen(passed(), turn), done),
+        { startImmediately: true }
+      )
+      if (!isApart) latest = fiber
     })
 
     const isRepeated = repeats()
@@ -186,7 +210,7 @@ export const make: (
             })
           )
         } else if (message.type === "session.close" || message.type === "session.bye") {
-          yield* passed()
+          yield* atMost(0)
           return { _tag: "Said", message }
         } else if (isSign(message)) {
           yield* dispatcher.dispatch(message)

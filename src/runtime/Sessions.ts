@@ -8,6 +8,7 @@ import { Clock, Context, Effect, Exit, FiberMap, Layer, Option, Redacted, Scope 
 import { Digest, SecureRandom } from "effect/crypto"
 import { Hex } from "effect/encoding"
 import type * as Authenticator from "../authority/Authenticator.ts"
+import type * as Credentials from "../authority/Credentials.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
@@ -77,7 +78,7 @@ interface Live {
 export const layer: Layer.Layer<
   Sessions,
   never,
-  Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore | SecureRandom.SecureRandom
+  Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore | Credentials.Credentials | SecureRandom.SecureRandom
 > = Layer.effect(
   Sessions,
   Effect.gen(function* () {
@@ -87,7 +88,11 @@ export const layer: Layer.Layer<
     const { digest } = yield* Digest.Digest
     const owner = yield* Effect.scope
     const services = yield* Effect.context<
-      Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore | SecureRandom.SecureRandom
+      | Jobs.Jobs
+      | JobJournal.JobJournal
+      | SessionStore.SessionStore
+      | Credentials.Credentials
+      | SecureRandom.SecureRandom
     >()
     const live = new Map<Ids.SessionId, Live>()
     const perPrincipal = new Map<string, number>()

@@ -25,7 +25,6 @@
 import { Effect, Layer, Redacted } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as Authenticator from "../authority/Authenticator.ts"
-import * as Leases from "../authority/Leases.ts"
 import * as ArcpClient from "../client/ArcpClient.ts"
 import type * as AgentRegistry from "../runtime/AgentRegistry.ts"
 import * as ArcpServer from "../runtime/ArcpServer.ts"
@@ -38,15 +37,13 @@ import * as TestPeer from "./TestPeer.ts"
  * @category options
  * @since 0.1.0
  */
-export interface RuntimeOptions<E, R, A = never> {
+export interface RuntimeOptions<E, R, A = never> extends ArcpServer.ServeOptions {
   /** The agents to serve. Services that their layer provides are there for the test too. */
   readonly agents: Layer.Layer<A, E, R>
   /** Principals by their tokens. Default one, `tester`, with the token `secret`. */
   readonly tokens?: { readonly [token: string]: string }
   /** Changes to the defaults of the runtime. */
   readonly config?: Partial<RuntimeConfig.RuntimeConfig>
-  /** The policy of leases. Default `Leases.layer`: what is asked for is granted. */
-  readonly leases?: Layer.Layer<Leases.Leases>
   /** The bounds of the line. */
   readonly transport?: MemoryTransport.Options
   /** Draws all ids from this number, so that two runs give the same. Random if left out. */
@@ -100,7 +97,7 @@ export const layerRuntime = <E, R, A = never>(
   return Layer.orDie(ArcpServer.layer).pipe(
     Layer.provideMerge(ArcpServer.confined(options.agents)),
     Layer.provideMerge(ArcpServer.layerMemory),
-    Layer.provide(options.leases ?? Leases.layer),
+    Layer.provide(ArcpServer.layerPolicies(options)),
     Layer.provide(authenticator),
     Layer.provideMerge(Layer.merge(network, random)),
     Layer.provide(RuntimeConfig.layer(options.config ?? {}))

@@ -3,7 +3,6 @@ import { Context, Effect, Fiber, Layer, Redacted, Schema, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { TestClock } from "effect/testing"
 import * as Authenticator from "../../src/authority/Authenticator.ts"
-import * as Leases from "../../src/authority/Leases.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 import * as ArcpServer from "../../src/runtime/ArcpServer.ts"
@@ -32,7 +31,7 @@ const layer = (options: FaultyNetwork.Options) => {
   const server = Layer.orDie(ArcpServer.layer).pipe(
     Layer.provide(CounterLive),
     Layer.provide(ArcpServer.layerMemory),
-    Layer.provide(Leases.layer),
+    Layer.provide(ArcpServer.layerPolicies()),
     Layer.provide(Layer.orDie(Authenticator.layerStatic([{ token, principal: "tester" }]))),
     Layer.provide(RuntimeConfig.layer({ maxJobsPerSession: 100 }))
   )

@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Queue, Schema, type Scope } from "effect"
+import { SecureRandom } from "effect/crypto"
+import * as Credentials from "../../src/authority/Credentials.ts"
+import * as CredentialStore from "../../src/authority/CredentialStore.ts"
 import type * as Feature from "../../src/protocol/Feature.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as JobJournal from "../../src/runtime/JobJournal.ts"
@@ -34,9 +37,11 @@ const Step = Schema.Union([
 ])
 type Step = typeof Step.Type
 
-const services = Layer.merge(JobJournal.layerMemory, SessionStore.layerMemory).pipe(
-  Layer.provideMerge(RuntimeConfig.layer({ pacingWindow, sessionWindow, maxBatch: 400 }))
-)
+const services = Layer.mergeAll(
+  JobJournal.layerMemory,
+  SessionStore.layerMemory,
+  Credentials.layer().pipe(Layer.provide([CredentialStore.layerMemory, SecureRandom.layerWebCrypto]))
+).pipe(Layer.provideMerge(RuntimeConfig.layer({ pacingWindow, sessionWindow, maxBatch: 400 })))
 
 interface Spoken {
   readonly drafts: Queue.Queue<JobJournal.Draft>
@@ -52,7 +57,7 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
   const journal = yield* JobJournal.JobJournal
   const store = yield* SessionStore.SessionStore
   const features: ReadonlySet<Feature.Feature> = new Set<Feature.Feature>(["ack"])
-  const outbox = yield* SessionOutbox.make({ id: session, features, profile: "effect" })
+  const outbox = yield* SessionOutbox.make({ id: session, features, profile: "effect" }, () => Effect.void)
   yield* store.create({ id: session, principal: "tester", createdAt: 0 })
 
   const jobs = yield* Effect.forEach(names, (name) =>
@@ -193,7 +198,10 @@ describe("SessionOutbox", () => {
     Effect.gen(function* () {
       const journal = yield* JobJournal.JobJournal
       const store = yield* SessionStore.SessionStore
-      const outbox = yield* SessionOutbox.make({ id: session, features: new Set(), profile: "standard" })
+      const outbox = yield* SessionOutbox.make(
+        { id: session, features: new Set(), profile: "standard" },
+        () => Effect.void
+      )
       yield* store.create({ id: session, principal: "tester", createdAt: 0 })
       const rotate = (presented: Option.Option<Uint8Array>, next: number) =>
         Effect.map(store.rotate(session, { presented, next: token(next), lenient: false }), Option.getOrThrow)

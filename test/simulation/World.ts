@@ -3,7 +3,7 @@
  */
 import { Cause, Deferred, Effect, Exit, Layer, Logger, Random, Redacted, References, Schema, Stream } from "effect"
 import * as Authenticator from "../../src/authority/Authenticator.ts"
-import * as Leases from "../../src/authority/Leases.ts"
+import * as Credentials from "../../src/authority/Credentials.ts"
 import * as ArcpError from "../../src/protocol/ArcpError.ts"
 import * as Json from "../../src/protocol/Json.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
@@ -112,10 +112,16 @@ const runtime = (tape: Tape.Tape, network: MemoryTransport.Network, plant: Plant
       })
     ),
     Layer.provideMerge(AgentRegistry.layer),
+    Layer.provideMerge(Credentials.layer()),
     Layer.provide(Plant.into(JobJournal.JobJournal, JobJournal.layerMemory, plant.journal)),
     Layer.provide(Plant.into(JobStore.JobStore, JobStore.layerMemory, plant.jobStore)),
     Layer.provide(Plant.into(SessionStore.SessionStore, SessionStore.layerMemory, plant.sessionStore)),
-    Layer.provide([Leases.layer, listener, authenticator(tape.scenario), ArcpTest.layerSeeded(tape.scenario.seed)]),
+    Layer.provide([
+      ArcpServer.layerPolicies(),
+      listener,
+      authenticator(tape.scenario),
+      ArcpTest.layerSeeded(tape.scenario.seed)
+    ]),
     Layer.provide(RuntimeConfig.layer({ ...tape.scenario.config, ...plant.config })),
     Layer.orDie
   )

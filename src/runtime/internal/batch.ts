@@ -4,6 +4,7 @@
  */
 import type * as Dialect from "../../protocol/Dialect.ts"
 import type * as Feature from "../../protocol/Feature.ts"
+import type * as Ids from "../../protocol/Ids.ts"
 import type * as StampLog from "../../session/StampLog.ts"
 import type * as JobJournal from "../JobJournal.ts"
 import type * as AckWindow from "./ackWindow.ts"
@@ -24,6 +25,8 @@ export interface Taken {
   readonly lastSeq: number
   readonly lastOffset: number
   readonly characters: number
+  /** The jobs that it tells of as delegated. */
+  readonly children: ReadonlyArray<Ids.JobId>
 }
 
 export interface Batch {
@@ -74,6 +77,7 @@ export const addPage = (
   let from = 0
   let count = 0
   let characters = 0
+  const children: Array<Ids.JobId> = []
   const flush = () => {
     if (count === 0) return
     const firstSeq = batch.seq - count + 1
@@ -87,6 +91,7 @@ export const addPage = (
     }
     if (count === 0) from = index
     count++
+    if (entry.note?._tag === "Child") children.push(entry.note.job)
     const text = frame(entry.type, ++batch.seq, View.projected(entry, session.profile))
     characters += text.length
     batch.frames.push(text)
@@ -94,5 +99,13 @@ export const addPage = (
   flush()
   batch.characters += characters
   const lastOffset = page.firstOffset + page.entries.length - 1
-  batch.pages.push({ source, cursor: source.cursor, ended: page.ended, lastSeq: batch.seq, lastOffset, characters })
+  batch.pages.push({
+    source,
+    cursor: source.cursor,
+    ended: page.ended,
+    lastSeq: batch.seq,
+    lastOffset,
+    characters,
+    children
+  })
 }

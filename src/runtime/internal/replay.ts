@@ -24,6 +24,7 @@ export const replay = Effect.fnUntraced(function* <E>(
   seq: number,
   characters: number,
   frame: Batch.Frame,
+  reveal: (job: Ids.JobId, page: JobJournal.Page) => Effect.Effect<JobJournal.Page>,
   send: (frames: ReadonlyArray<string>) => Effect.Effect<void, E>
 ): Effect.fn.Return<void, E | Uncovered, JobJournal.JobJournal | SessionStore.SessionStore> {
   const journal = yield* JobJournal.JobJournal
@@ -39,7 +40,7 @@ export const replay = Effect.fnUntraced(function* <E>(
         done++
       } else {
         const offset = stamp.firstOffset + done
-        const page = yield* journal.read(stamp.job, offset - 1, characters)
+        const page = yield* reveal(stamp.job, yield* journal.read(stamp.job, offset - 1, characters))
         const entries = page.entries.slice(0, stamp.count - done)
         if (entries.length === 0 || page.firstOffset !== offset) return yield* new Uncovered()
         for (const entry of entries) {

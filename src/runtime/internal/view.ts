@@ -1,6 +1,7 @@
 /**
  * What one session sees of a journal: which entries, and in which words.
  */
+import { Redacted } from "effect"
 import type * as Dialect from "../../protocol/Dialect.ts"
 import type * as Feature from "../../protocol/Feature.ts"
 import type * as JobJournal from "../JobJournal.ts"
@@ -15,4 +16,12 @@ export const projected = (entry: JobJournal.Entry, profile: Dialect.Profile): st
   const frame = JSON.parse(`{${entry.tail.slice(1)}`) as { payload: { result?: unknown; output?: unknown } }
   if (frame.payload.result !== undefined) frame.payload.output = frame.payload.result
   return `,${JSON.stringify(frame).slice(1)}`
+}
+
+/** The entry that tells of a new value, with that value, under each name by which clients look for it. Secrets leave here and in the codec. */
+export const revealing = (entry: JobJournal.Entry, value: Redacted.Redacted): JobJournal.Entry => {
+  const frame = JSON.parse(`{${entry.tail.slice(1)}`) as { payload: { body: object } }
+  const secret = Redacted.value(value)
+  frame.payload.body = { ...frame.payload.body, value: secret, credential_value: secret }
+  return { ...entry, tail: `,${JSON.stringify(frame).slice(1)}` }
 }
