@@ -126,3 +126,14 @@ export const below = (directory: string): Result.Result<string, string> =>
  */
 export const matches = (self: Pattern, parts: ReadonlyArray<string>): boolean =>
   Automaton.accepts(Automaton.make([self.segments]), parts)
+
+/**
+ * Whether it is a `net.fetch` pattern that spells its host out, without a wildcard.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const namesHost = (self: Pattern): boolean => self.capability === "net.fetch" && plainHost.test(self.canonical)
+
+/** The port may be a wildcard. */
+const plainHost = /^[^:]+:\/\/[^/*]+(?::\*)?\//

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as NodeArcp from "./NodeArcp.ts"
+export * as NodePinnedHttp from "./NodePinnedHttp.ts"
 export * as NodeStdioListener from "./NodeStdioListener.ts"
 export * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 export * as NodeWebSocketListener from "./NodeWebSocketListener.ts"

@@ -22,6 +22,7 @@
  * @since 0.1.0
  */
 import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, Scope, Tracer } from "effect"
+import type { HttpClientError } from "effect/http"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
@@ -48,7 +49,7 @@ export type Services = JobContext.JobContext | LeaseGuard.LeaseGuard | LeasedSer
  * @category models
  * @since 0.1.0
  */
-export type HostError = ArcpError.ArcpError | PlatformError.PlatformError
+export type HostError = ArcpError.ArcpError | PlatformError.PlatformError | HttpClientError.HttpClientError
 
 /**
  * @category models
