@@ -1,7 +1,7 @@
 /**
  * One request of a job and its response: admitted by the lease, sent to an address that was judged, ended with the lease (§9.3, §9.5).
  */
-import { Duration, Effect, Exit, type Fiber, Option, Scope, Semaphore, Stream } from "effect"
+import { Duration, Effect, Exit, type Fiber, Option, Result, Scope, Semaphore, Stream } from "effect"
 import type { HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import type * as LeaseGuard from "../../authority/LeaseGuard.ts"
 import * as PinnedHttp from "../PinnedHttp.ts"
@@ -68,18 +68,21 @@ export const make = (
       content: Stream.tap(body.content, () => Effect.mapError(access.alive, (cause) => denied(request, cause)))
     }
     const { addresses, check, ...where } = place
-    let last: unknown
+    let last: PinnedHttp.PinnedHttpError | undefined
     for (const address of addresses.slice(0, maxAttempts)) {
       yield* check
-      const sent = yield* Effect.result(http.send({ ...where, ...message, address, body: whileAlive }))
-      if (sent._tag === "Success") return sent.success
+      const scope = yield* Effect.flatMap(Effect.scope, Scope.fork)
+      const sent = yield* Effect.result(
+        Scope.provide(http.send({ ...where, ...message, address, body: whileAlive }), scope)
+      )
+      if (Result.isSuccess(sent)) return sent.success
       const error = sent.failure
+      yield* Scope.close(scope, Exit.fail(error))
       if (!(error instanceof PinnedHttp.PinnedHttpError)) return yield* error
       if (error.reason !== "connect") return yield* transport(request, error.message, error)
       last = error
     }
-    const description = last instanceof PinnedHttp.PinnedHttpError ? last.message : "the host has no address"
-    return yield* transport(request, description, last)
+    return yield* transport(request, last?.message ?? "the host has no address", last)
   })
 
   const untilExpiry = <A, R>(
