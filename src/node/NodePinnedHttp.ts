@@ -130,20 +130,31 @@ export const make = (dns: Dns.Dns["Service"], options: Options = {}): PinnedHttp
           maxHeaderSize: maxHeaderBytes,
           insecureHTTPParser: false
         })
-        message.maxHeadersCount = maxHeaders
+        message.maxHeadersCount = maxHeaders + 1
         let informational = 0
+        let arrived: Http.IncomingMessage | undefined
+        const refuse = (problem: string) => {
+          fail("receive", problem)
+          message.destroy()
+        }
         message.on("response", (response) => {
           response.on("error", () => {})
-          if (!Deferred.doneUnsafe(head, Effect.succeed(response))) response.destroy()
+          arrived = response
+          if (response.rawHeaders.length > 2 * maxHeaders) return refuse("the response has too many headers")
+          if (!Deferred.doneUnsafe(head, Effect.succeed(response))) message.destroy()
         })
         message.on("information", () => {
-          if (++informational > maxInformational) message.destroy(new Error("too many informational responses"))
+          if (++informational > maxInformational) refuse("the response does not begin")
         })
         message.on("upgrade", (_, upgraded) => {
           upgraded.destroy()
-          fail("receive", "the server switched to another protocol")
+          refuse("the server switched to another protocol")
         })
-        message.on("error", (cause) => fail("receive", "the response failed", cause))
+        message.on("error", (cause) => {
+          fail("receive", "the response failed", cause)
+          // Else a body without a length would seem to end here.
+          arrived?.destroy(cause)
+        })
         message.on("close", () => fail("receive", "the connection was closed before the response"))
         if (body !== undefined) message.flushHeaders()
         return message

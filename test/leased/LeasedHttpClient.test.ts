@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ByteSize, Context, Effect, Exit, Fiber, Layer, Queue, Scope, Stream, Tracer } from "effect"
+import { ByteSize, Context, Effect, Exit, Fiber, Layer, Queue, Stream, Tracer } from "effect"
 import {
   FetchHttpClient,
   Headers,

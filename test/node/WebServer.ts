@@ -47,7 +47,14 @@ const listen = (server: Net.Server): Effect.Effect<Served, never, Scope.Scope> =
 export const http = (handler: Http.RequestListener) => listen(Http.createServer(handler))
 
 /** What is written to a connection shows as it is; `answer` is called for each connection. */
-export const raw = (answer: (socket: Net.Socket) => void) => listen(Net.createServer(answer))
+export const raw = (answer: (socket: Net.Socket) => void) =>
+  listen(
+    Net.createServer((socket) => {
+      // Who does not read does not see the other side leave.
+      socket.resume()
+      answer(socket)
+    })
+  )
 
 /** Speaks HTTP over TLS; `names` are told which name each client asked for. */
 export const https = (
