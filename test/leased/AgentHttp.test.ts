@@ -115,7 +115,12 @@ describe("an agent that asks for HttpClient", () => {
         ArcpTest.layer({ agents: EarlyLive }).pipe(
           Layer.provide(LeasedHttpClient.layer()),
           Layer.provide(Layer.succeed(PinnedHttp.PinnedHttp, fake.http)),
-          Layer.provide(Layer.succeed(HttpClient.HttpClient, HttpClient.make(() => Effect.die("the host's own"))))
+          Layer.provide(
+            Layer.succeed(
+              HttpClient.HttpClient,
+              HttpClient.make(() => Effect.die("the host's own"))
+            )
+          )
         )
       )
     )

@@ -14,9 +14,7 @@ const token = Redacted.make("secret")
 
 /** A client of a runtime on this machine, with these options for the HTTP of its agents. */
 const connected = (http?: NodeArcp.ServerOptions["http"]) =>
-  Layer.unwrap(
-    Effect.map(NodeWebSocketListener.Address, ({ url }) => NodeArcp.layerClient({ url, token }))
-  ).pipe(
+  Layer.unwrap(Effect.map(NodeWebSocketListener.Address, ({ url }) => NodeArcp.layerClient({ url, token }))).pipe(
     Layer.provide(
       NodeArcp.layerServer(FetchLive, {
         tokens: [{ token, principal: "ada" }],
