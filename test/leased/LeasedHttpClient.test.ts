@@ -15,6 +15,7 @@ import * as LeaseGuard from "../../src/authority/LeaseGuard.ts"
 import * as LeasedHttpClient from "../../src/leased/LeasedHttpClient.ts"
 import * as LeasedServices from "../../src/leased/LeasedServices.ts"
 import * as PinnedHttp from "../../src/leased/PinnedHttp.ts"
+import * as ArcpError from "../../src/protocol/ArcpError.ts"
 import { verifies } from "../conformance/verifies.ts"
 import * as FakeHttp from "./FakeHttp.ts"
 import * as FakeJob from "./FakeJob.ts"
@@ -140,7 +141,7 @@ describe("LeasedHttpClient", () => {
       assert.strictEqual((yield* failing(client.get("https://")))._tag, "InvalidUrlError")
       yield* refused(client.get(`https://good.com/${"x".repeat(9000)}`))
       yield* refused(client.get("https://good.com/", { urlParams: { q: "x".repeat(9000) } }))
-      assert.deepStrictEqual(fake.sent, [])
+      assert.deepStrictEqual([fake.resolved, fake.sent], [[], []])
     })
   )
 
@@ -295,6 +296,20 @@ describe("LeasedHttpClient", () => {
         })
     )
   })
+
+  it.effect("a request that may have been sent is not sent to another address", () =>
+    Effect.gen(function* () {
+      for (const reason of ["send", "receive"] as const) {
+        const fake = FakeHttp.make({
+          names: { "good.com": [["93.184.215.14", "93.184.215.15"]] },
+          reply: () => Effect.fail(new PinnedHttp.PinnedHttpError({ reason, message: "broke off" }))
+        })
+        const client = yield* leased(fake.http, pub)
+        yield* failing(client.post("https://good.com/pub/x"))
+        assert.lengthOf(fake.sent, 1)
+      }
+    })
+  )
 
   describe("a redirect", () => {
     const to = (status: number, location: string) => (sent: FakeHttp.Sent) =>
@@ -789,6 +804,43 @@ describe("LeasedHttpClient", () => {
         yield* TestClock.adjust("12 seconds")
         assert.strictEqual((yield* Fiber.join(sending))._tag, "LeaseExpired")
         assert.deepStrictEqual(taken, ["97", "98"])
+      })
+    )
+
+    it.effect("is looked at again for each address that is tried", () =>
+      Effect.gen(function* () {
+        const fake = FakeHttp.make({
+          names: { "good.com": [["93.184.215.14", "93.184.215.15"]] },
+          reply: () =>
+            Effect.andThen(
+              TestClock.adjust("10 seconds"),
+              Effect.fail(new PinnedHttp.PinnedHttpError({ reason: "connect", message: "no route" }))
+            )
+        })
+        const guard = yield* LeaseGuard.make(yield* Effect.fromResult(Lease.make({ "net.fetch": pub }, constraints, 0)))
+        const blind = { ...guard, lease: yield* Effect.fromResult(Lease.make({ "net.fetch": pub }, {}, 0)) }
+        const client = LeasedHttpClient.make(fake.http, blind)
+        assert.strictEqual((yield* denial(client.get("https://good.com/pub/x")))._tag, "LeaseExpired")
+        assert.lengthOf(fake.sent, 1)
+      })
+    )
+
+    it.effect("is no end of the budget: that refuses the next request, and lets what was begun come to its end", () =>
+      Effect.gen(function* () {
+        const fake = FakeHttp.make({ reply: () => ({ body: Stream.make(utf8("a"), utf8("b")) }) })
+        const lease = yield* Effect.fromResult(Lease.make({ "net.fetch": pub }, {}, 0))
+        const spent = new ArcpError.BudgetExhausted({ message: "nothing is left" })
+        let left = true
+        const guard: LeaseGuard.LeaseGuard["Service"] = {
+          ...(yield* LeaseGuard.make(lease)),
+          authorize: () => Effect.suspend(() => (left ? Effect.void : Effect.fail(spent)))
+        }
+        const client = LeasedHttpClient.make(fake.http, guard)
+        const response = yield* client.get("https://good.com/pub/x")
+        left = false
+        assert.strictEqual(yield* response.text, "ab")
+        assert.strictEqual((yield* denial(client.get("https://good.com/pub/x")))._tag, "BudgetExhausted")
+        assert.lengthOf(fake.sent, 1)
       })
     )
 

@@ -20,40 +20,44 @@ export interface Place {
   readonly authority: string
   readonly target: string
   readonly addresses: ReadonlyArray<NetAddress.IpAddress>
-  /** Asks again, right before it is used. */
-  readonly check: Effect.Effect<void, HttpClientError.HttpClientError>
+  /** What the lease has to cover for it, still to be asked. */
+  readonly operation: Operation.Operation
 }
 
 export interface HttpAccess {
-  /** `url` is what the request comes to, with its parameters and without fragment. */
+  /** Finds where a request goes, if it may go anywhere. `url` is what it comes to, with its parameters and without fragment. */
   readonly admit: (
     request: HttpClientRequest.HttpClientRequest,
     url: URL
   ) => Effect.Effect<Place, HttpClientError.HttpClientError>
-  /** Fails once the lease is over. What was begun before the budget was spent may come to its end. */
-  readonly alive: Effect.Effect<void, LeaseGuard.Denial>
+  /** Asks the lease. Run it right before the operation. */
+  readonly authorize: (
+    request: HttpClientRequest.HttpClientRequest,
+    operation: Operation.Operation
+  ) => Effect.Effect<void, HttpClientError.HttpClientError>
+  /** Whether an operation that has begun may go on. What was begun before the budget was spent may come to its end. */
+  readonly alive: (operation: Operation.Operation) => Effect.Effect<void, LeaseGuard.Denial>
   /** Waits for the end of the lease and fails with it; nothing if it has none. */
-  readonly expiry: Option.Option<Effect.Effect<never, LeaseGuard.Denial>>
+  readonly expiry: Option.Option<(operation: Operation.Operation) => Effect.Effect<never, LeaseGuard.Denial>>
 }
 
 const schemes: ReadonlySet<string> = new Set(["http", "https"])
 
 const defaultPort: Readonly<Record<string, string>> = { http: "80", https: "443" }
 
-/** The end of the lease is looked at before anything else that it says, so any operation will do. */
-const anything = Operation.netFetch("https://localhost/")
-
 export const make = (http: PinnedHttp.PinnedHttp["Service"], guard: LeaseGuard.LeaseGuard["Service"]): HttpAccess => {
-  const alive: HttpAccess["alive"] = guard
-    .authorize(anything)
-    .pipe(Effect.catchTags({ PermissionDenied: () => Effect.void, BudgetExhausted: () => Effect.void }))
+  const authorize: HttpAccess["authorize"] = (request, operation) =>
+    Effect.mapError(guard.authorize(operation), (cause) => HttpFailure.denied(request, cause))
 
-  const expiry = Option.map(guard.lease.expiresAt, (at) =>
-    Effect.gen(function* () {
+  const alive: HttpAccess["alive"] = (operation) =>
+    Effect.catchTag(guard.authorize(operation), "BudgetExhausted", () => Effect.void)
+
+  const expiry: HttpAccess["expiry"] = Option.map(guard.lease.expiresAt, (at) =>
+    Effect.fnUntraced(function* (operation) {
       yield* Effect.sleep(Math.max(0, at - (yield* Clock.currentTimeMillis)))
       // The guard decides, by a clock of its own.
       for (;;) {
-        yield* alive
+        yield* alive(operation)
         yield* Effect.sleep(1000)
       }
     })
@@ -69,12 +73,8 @@ export const make = (http: PinnedHttp.PinnedHttp["Service"], guard: LeaseGuard.L
   })
 
   const admit: HttpAccess["admit"] = Effect.fnUntraced(function* (request, url) {
-    const authorize = (operation: Operation.Operation) =>
-      Effect.mapError(guard.authorize(operation), (cause) => HttpFailure.denied(request, cause))
-
-    // As it was written, too: what the parser would mend in silence is refused.
-    yield* authorize(Operation.netFetch(request.url))
-    yield* authorize(Operation.netFetch(url.href))
+    // As it was written: what the parser would mend in silence is refused.
+    yield* authorize(request, Operation.netFetch(request.url))
     const judged = CanonicalUrl.parse(url.href)
     if (Result.isFailure(judged)) {
       return yield* HttpFailure.denied(request, HttpFailure.because(url.href, judged.failure))
@@ -88,8 +88,6 @@ export const make = (http: PinnedHttp.PinnedHttp["Service"], guard: LeaseGuard.L
       const reason = "it leads to a special address, which only a URL and a pattern with that address itself may reach"
       return yield* HttpFailure.denied(request, HttpFailure.because(url.href, reason))
     }
-    const check = authorize(demand === "named" ? Operation.netFetchInside(url.href) : Operation.netFetch(url.href))
-    yield* check
     return {
       secure: scheme === "https",
       host: host.replace(/^\[(.*)\]$/, "$1"),
@@ -97,9 +95,9 @@ export const make = (http: PinnedHttp.PinnedHttp["Service"], guard: LeaseGuard.L
       authority: port === defaultPort[scheme] ? host : `${host}:${port}`,
       target: path + url.search,
       addresses,
-      check
+      operation: demand === "named" ? Operation.netFetchInside(url.href) : Operation.netFetch(url.href)
     }
   })
 
-  return { admit, alive, expiry }
+  return { admit, authorize, alive, expiry }
 }

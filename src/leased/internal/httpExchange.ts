@@ -4,6 +4,7 @@
 import { Duration, Effect, Exit, type Fiber, Option, Result, Scope, Semaphore, Stream } from "effect"
 import type { HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import type * as LeaseGuard from "../../authority/LeaseGuard.ts"
+import * as Operation from "../../authority/Operation.ts"
 import * as PinnedHttp from "../PinnedHttp.ts"
 import * as HttpAccess from "./httpAccess.ts"
 import * as HttpFailure from "./httpFailure.ts"
@@ -60,22 +61,23 @@ export const make = (
 
   /** Sends the request in the scope of the connection. */
   const send = Effect.fnUntraced(function* (request: HttpClientRequest.HttpClientRequest, url: URL) {
-    const place = yield* access.admit(request, url)
+    const { addresses, operation, ...place } = yield* access.admit(request, url)
     const { body, ...message } = yield* HttpMessage.make(request, place.authority)
     yield* takePlace(request)
     const whileAlive = body && {
       length: body.length,
-      content: Stream.tap(body.content, () => Effect.mapError(access.alive, (cause) => denied(request, cause)))
+      content: Stream.tap(body.content, () =>
+        Effect.mapError(access.alive(operation), (cause) => denied(request, cause))
+      )
     }
-    const { addresses, check, ...where } = place
     let last: PinnedHttp.PinnedHttpError | undefined
     for (const address of addresses.slice(0, maxAttempts)) {
-      yield* check
+      yield* access.authorize(request, operation)
       const scope = yield* Effect.flatMap(Effect.scope, Scope.fork)
       const sent = yield* Effect.result(
-        Scope.provide(http.send({ ...where, ...message, address, body: whileAlive }), scope)
+        Scope.provide(http.send({ ...place, ...message, address, body: whileAlive }), scope)
       )
-      if (Result.isSuccess(sent)) return sent.success
+      if (Result.isSuccess(sent)) return { ...sent.success, operation }
       const error = sent.failure
       yield* Scope.close(scope, Exit.fail(error))
       if (!(error instanceof PinnedHttp.PinnedHttpError)) return yield* error
@@ -94,13 +96,16 @@ export const make = (
       onSome: (expiry) =>
         Effect.raceFirst(
           effect,
-          Effect.mapError(expiry, (cause) => denied(request, cause))
+          Effect.mapError(expiry(Operation.netFetch(request.url)), (cause) => denied(request, cause))
         )
     })
 
-  const guarded = (body: PinnedHttp.Response["body"]) => {
-    const alive = Stream.tap(body, () => access.alive)
-    return Option.match(access.expiry, { onNone: () => alive, onSome: (expiry) => Stream.interruptWhen(alive, expiry) })
+  const guarded = (body: PinnedHttp.Response["body"], operation: Operation.Operation) => {
+    const alive = Stream.tap(body, () => access.alive(operation))
+    return Option.match(access.expiry, {
+      onNone: () => alive,
+      onSome: (expiry) => Stream.interruptWhen(alive, expiry(operation))
+    })
   }
 
   return (request, url, signal) =>
@@ -117,7 +122,7 @@ export const make = (
         ).pipe(
           Effect.andThen(restore(Scope.provide(untilExpiry(request, send(request, url)), scope))),
           Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))),
-          Effect.flatMap(({ body, headers, setCookies, status }) => {
+          Effect.flatMap(({ body, headers, operation, setCookies, status }) => {
             const empty =
               request.method.toUpperCase() === "HEAD" || withoutBody.has(status) || headers["content-length"] === "0"
             const response = LeasedResponse.make({
@@ -127,7 +132,7 @@ export const make = (
               headers,
               setCookies,
               maxGathered,
-              body: empty ? Stream.empty : Stream.ensuring(guarded(body), discard)
+              body: empty ? Stream.empty : Stream.ensuring(guarded(body, operation), discard)
             })
             return Effect.as(empty ? discard : Effect.void, { response, discard })
           })
