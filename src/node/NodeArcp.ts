@@ -19,7 +19,7 @@
  * @since 0.1.0
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { type FileSystem, Layer, type Redacted } from "effect"
+import { type FileSystem, Layer } from "effect"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpClient from "../client/ArcpClient.ts"
 import type * as ClientError from "../client/ClientError.ts"
@@ -36,7 +36,7 @@ import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
  */
 export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer.ServeOptions {
   /** Who may connect: the bearer tokens, and whom each stands for. */
-  readonly tokens: Iterable<{ readonly token: Redacted.Redacted; readonly principal: string }>
+  readonly tokens: Iterable<Authenticator.StaticToken>
   /** The directory in which relative paths of agents start. Without it they are refused. */
   readonly root?: string
 }
