@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as NodeArcp from "./NodeArcp.ts"
+export * as NodeJwtAuthenticator from "./NodeJwtAuthenticator.ts"
 export * as NodeStdioListener from "./NodeStdioListener.ts"
 export * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 export * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
