@@ -39,7 +39,7 @@ import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
  */
 export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer.ServeOptions {
   /** Who may connect: the bearer tokens, and whom each stands for. */
-  readonly tokens: Iterable<{ readonly token: Redacted.Redacted; readonly principal: string }>
+  readonly tokens: Iterable<Authenticator.StaticToken>
   /** The directory in which relative paths of agents start. Without it they are refused. */
   readonly root?: string
   /** How agents may send HTTP requests; with `false` they may send none, whatever their leases say. */
