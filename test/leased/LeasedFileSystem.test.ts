@@ -9,9 +9,11 @@ import { verifies } from "../conformance/verifies.ts"
 import * as FakeJob from "./FakeJob.ts"
 import * as Sandbox from "./Sandbox.ts"
 
-const { inside, leased, refusal, refused } = Sandbox
+const { inside, refusal, refused } = Sandbox
 
-describe("LeasedFileSystem", () => {
+describe.each(Sandbox.kinds)("LeasedFileSystem on %s files", (kind) => {
+  const leased = Sandbox.leasedOn(kind)
+
   it.effect(
     "reads and writes what is granted, like the ordinary service",
     inside(({ all, host, ws }) =>
