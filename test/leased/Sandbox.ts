@@ -53,7 +53,7 @@ export const kinds = ["held", "named"] as const
 
 export type Kind = (typeof kinds)[number]
 
-const anchored = Effect.runSync(NodeAnchoredFiles.make).pipe(
+export const anchored = Effect.runSync(NodeAnchoredFiles.make).pipe(
   Option.getOrThrowWith(() => new Error("these tests need Linux with /proc"))
 )
 

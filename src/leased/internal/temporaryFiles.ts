@@ -93,7 +93,7 @@ export const make = (
         if (Option.isNone(entry) || (yield* Place.identity(host, place.anchor)) !== identity) return
         yield* FileTree.remove(host, entry.value, place.anchor, () => Effect.void)
       })
-    )
+    ).pipe(Effect.catchReason("PlatformError", "NotFound", () => Effect.void))
 
   const release = (made: Made) => Effect.orDie(discard(made))
 
