@@ -26,6 +26,24 @@ export interface Anchor {
 }
 
 /**
+ * How far names led, one after the other, without following a link.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Way {
+  /**
+   * How many of the names are passed. If these are not all, then either `anchor` is no directory, so that nothing is below it, or it has no
+   * entry of the next name.
+   */
+  readonly passed: number
+  /** What the last of them leads to; the directory at the start if it is none. */
+  readonly anchor: Anchor
+  /** The directory that `anchor` is an entry of; nothing if no name is passed. */
+  readonly parent: Anchor | undefined
+}
+
+/**
  * The port: a host that has no native means of the kind leaves it out.
  *
  * @category models
@@ -34,11 +52,11 @@ export interface Anchor {
 export interface AnchoredFiles {
   /** The directory `/`. */
   readonly root: Effect.Effect<Anchor, PlatformError.PlatformError, Scope.Scope>
-  /**
-   * Holds the entry of this name, without following it and without waiting for it. Fails with `NotFound` if there is none, with
-   * `BadResource` if `directory` is not a directory.
-   */
-  readonly hold: (directory: Anchor, name: string) => Effect.Effect<Anchor, PlatformError.PlatformError, Scope.Scope>
+  /** Goes as far as it can, waits for nothing that it meets, and holds what it came to and the directory before. */
+  readonly walk: (
+    directory: Anchor,
+    names: ReadonlyArray<string>
+  ) => Effect.Effect<Way, PlatformError.PlatformError, Scope.Scope>
   /** Removes the entry of this name, which is not a directory. */
   readonly unlink: (directory: Anchor, name: string) => Effect.Effect<void, PlatformError.PlatformError>
   /** Removes the directory of this name, which is empty. */

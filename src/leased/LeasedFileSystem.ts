@@ -43,6 +43,7 @@ import * as AnchoredFiles from "./AnchoredFiles.ts"
 import * as FileAccess from "./internal/fileAccess.ts"
 import * as FileOperations from "./internal/fileOperations.ts"
 import * as FileUse from "./internal/fileUse.ts"
+import * as HostFiles from "./internal/hostFiles.ts"
 import * as NamedFiles from "./internal/namedFiles.ts"
 import type * as Place from "./internal/place.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
@@ -83,11 +84,10 @@ const assemble = (host: Place.Host, access: FileAccess.FileAccess): FileSystem.F
   }
 }
 
-const hostOf = (fileSystem: FileSystem.FileSystem, anchored?: AnchoredFiles.AnchoredFiles): Place.Host => ({
-  fileSystem,
-  files: anchored ?? NamedFiles.make(fileSystem),
-  isAnchored: anchored !== undefined
-})
+const hostOf = (raw: FileSystem.FileSystem, anchored?: AnchoredFiles.AnchoredFiles): Place.Host => {
+  const fileSystem = HostFiles.make(raw)
+  return { fileSystem, files: anchored ?? NamedFiles.make(fileSystem), isAnchored: anchored !== undefined }
+}
 
 /**
  * The file system `raw` as far as the lease goes. A refusal is a `PlatformError` with the reason `PermissionDenied`; its `cause` is the

@@ -5,7 +5,7 @@
  *
  * @since 0.1.0
  */
-import { Effect, type FileSystem, Layer, Option, PlatformError, type Scope } from "effect"
+import { Effect, type FileSystem, Layer, Option, PlatformError, Result } from "effect"
 import * as Fs from "node:fs"
 import * as AnchoredFiles from "../leased/AnchoredFiles.ts"
 
@@ -35,9 +35,14 @@ const failure = (method: string, path: string, cause: NodeJS.ErrnoException) =>
     cause
   })
 
-const call = <A>(method: string, path: string, run: (done: (error: Error | null, value: A) => void) => void) =>
-  Effect.callback<A, PlatformError.PlatformError>((resume) =>
-    run((error, value) => resume(error === null ? Effect.succeed(value) : Effect.fail(failure(method, path, error))))
+// Awaited in any case: it must not be under way any more when the directory that it is in is let go.
+const call = <A>(method: string, path: string, run: (done: (error: Error | null, value?: A) => void) => void) =>
+  Effect.uninterruptible(
+    Effect.callback<A, PlatformError.PlatformError>((resume) =>
+      run((error, value) =>
+        resume(error === null ? Effect.succeed(value as A) : Effect.fail(failure(method, path, error)))
+      )
+    )
   )
 
 const typeOf = (stats: Fs.Stats): FileSystem.File.Type => {
@@ -50,41 +55,79 @@ const typeOf = (stats: Fs.Stats): FileSystem.File.Type => {
   return stats.isBlockDevice() ? "BlockDevice" : "Unknown"
 }
 
-const open = (
-  method: string,
-  path: string
-): Effect.Effect<AnchoredFiles.Anchor, PlatformError.PlatformError, Scope.Scope> =>
-  Effect.acquireRelease(
-    // A descriptor of this kind has read nothing and written nothing: to open and to close it waits for nobody.
-    call<number>(method, path, (done) => Fs.open(path, flags, done)),
-    (descriptor) => Effect.sync(() => Fs.closeSync(descriptor))
-  ).pipe(
-    Effect.map((descriptor) => ({
-      type: typeOf(Fs.fstatSync(descriptor)),
-      path: `/proc/self/fd/${descriptor}`
-    }))
-  )
+const anchorOf = (descriptor: number): Result.Result<AnchoredFiles.Anchor, Error> =>
+  Result.try({
+    try: () => ({ type: typeOf(Fs.fstatSync(descriptor)), path: `/proc/self/fd/${descriptor}` }),
+    // Such as that the server of a network file system no longer knows it.
+    catch: (cause) => cause as Error
+  })
+
+// A descriptor of this kind has read nothing and written nothing: to close it waits for nobody.
+const close = (descriptors: ReadonlyArray<number>) => {
+  for (const descriptor of descriptors) Fs.closeSync(descriptor)
+}
+
+interface Held {
+  readonly way: AnchoredFiles.Way
+  readonly descriptors: ReadonlyArray<number>
+}
+
+const below = ({ path }: AnchoredFiles.Anchor, name: string): string => (path === "/" ? `/${name}` : `${path}/${name}`)
+
+/** One turn after the other, so that at most three descriptors are open at any time. */
+const step = (
+  way: AnchoredFiles.Way,
+  descriptors: ReadonlyArray<number>,
+  names: ReadonlyArray<string>,
+  done: (error: Error | null, held?: Held) => void
+): void => {
+  const name = names[way.passed]
+  if (name === undefined || way.anchor.type !== "Directory") return done(null, { way, descriptors })
+  Fs.open(below(way.anchor, name), flags, (error, descriptor) => {
+    if (error?.code === "ENOENT") return done(null, { way, descriptors })
+    if (error !== null) {
+      close(descriptors)
+      return done(error)
+    }
+    const anchor = anchorOf(descriptor)
+    if (Result.isFailure(anchor)) {
+      close([...descriptors, descriptor])
+      return done(anchor.failure)
+    }
+    close(descriptors.slice(0, -1))
+    const further = { passed: way.passed + 1, anchor: anchor.success, parent: way.anchor }
+    step(further, [...descriptors.slice(-1), descriptor], names, done)
+  })
+}
 
 // A name that leads elsewhere is none. The callers know; the door is locked all the same.
-const below = <A, R>(
+const isName = (name: string): boolean =>
+  name !== "" && name !== "." && name !== ".." && !name.includes("/") && !name.includes("\0")
+
+const notNames = (method: string) =>
+  Effect.fail(PlatformError.badArgument({ module: "AnchoredFiles", method, description: "not a name" }))
+
+const onEntry = (
   method: string,
   directory: AnchoredFiles.Anchor,
   name: string,
-  use: (path: string) => Effect.Effect<A, PlatformError.PlatformError, R>
-): Effect.Effect<A, PlatformError.PlatformError, R> =>
-  name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0")
-    ? Effect.fail(PlatformError.badArgument({ module: "AnchoredFiles", method, description: "not a name" }))
-    : use(`${directory.path}/${name}`)
+  use: (path: string, done: (error: Error | null) => void) => void
+) => (isName(name) ? call<void>(method, name, (done) => use(below(directory, name), done)) : notNames(method))
 
 const descriptors: AnchoredFiles.AnchoredFiles = {
-  root: open("root", "/"),
-  hold: (directory, name) => below("hold", directory, name, (path) => open("hold", path)),
-  unlink: (directory, name) =>
-    below("unlink", directory, name, (path) => call<void>("unlink", path, (done) => Fs.unlink(path, done))),
-  removeDirectory: (directory, name) =>
-    below("removeDirectory", directory, name, (path) =>
-      call<void>("removeDirectory", path, (done) => Fs.rmdir(path, done))
-    )
+  // Nothing can take its place.
+  root: Effect.succeed({ type: "Directory", path: "/" }),
+  walk: (directory, names) =>
+    names.every(isName)
+      ? Effect.acquireRelease(
+          call<Held>("walk", directory.path, (done) =>
+            step({ passed: 0, anchor: directory, parent: undefined }, [], names, done)
+          ),
+          ({ descriptors }) => Effect.sync(() => close(descriptors))
+        ).pipe(Effect.map(({ way }) => way))
+      : notNames("walk"),
+  unlink: (directory, name) => onEntry("unlink", directory, name, Fs.unlink),
+  removeDirectory: (directory, name) => onEntry("removeDirectory", directory, name, Fs.rmdir)
 }
 
 const withDescriptor = <A>(path: string, use: (descriptor: number) => A): A => {

@@ -193,6 +193,8 @@ const attempt = (kind: Sandbox.Kind, call: Call, exchange: (ws: string, secret: 
     })
     const escapes: Array<string> = []
     if (/OUTSIDE/.test(told(Result.isSuccess(outcome) ? outcome.success : ""))) escapes.push("it told")
+    const links = Fs.readdirSync(Path.join(ws, "kept"), { recursive: true, withFileTypes: true })
+    if (links.some((entry) => entry.isSymbolicLink())) escapes.push("it brought a link")
     if (kept.some((text) => text.includes("OUTSIDE"))) escapes.push("it fetched")
     if (Result.isSuccess(outcome) && Fs.existsSync(`${secret}/only-outside`) && tells.has(call)) escapes.push("it knew")
     if (snapshot(secret).join("\n") !== before.join("\n")) escapes.push("it changed something")

@@ -39,12 +39,13 @@ export const checkSource = Effect.fnUntraced(function* (
 
 /** Copies a file that is held to where nothing is. */
 export const create = Effect.fnUntraced(function* (
-  { fileSystem, files }: Place.Host,
+  host: Place.Host,
   from: AnchoredFiles.Anchor,
   to: Place.Entry
 ): Effect.fn.Return<AnchoredFiles.Anchor, Failure, Scope.Scope> {
+  const { fileSystem, files } = host
   yield* fileSystem.writeFile(to.path, new Uint8Array(0), { flag: "wx", mode: 0o600 })
-  return yield* files.hold(to.directory, to.name).pipe(
+  return yield* Place.hold(host, to.directory, to.name).pipe(
     Effect.tap((copy) => fileSystem.copyFile(from.path, copy.path)),
     Effect.onError(() => Effect.ignore(files.unlink(to.directory, to.name)))
   )
@@ -91,7 +92,7 @@ export const tree = Effect.fnUntraced(function* (
     readonly isNew: boolean
   }
 ): Effect.fn.Return<void, Failure> {
-  const { fileSystem, files } = host
+  const { fileSystem } = host
   const known = new Set(directories)
   const made: Array<string> = options.isNew ? [""] : []
 
@@ -102,7 +103,7 @@ export const tree = Effect.fnUntraced(function* (
     relative: string
   ) {
     yield* judge.check(relative)
-    const found = yield* files.hold(source, name)
+    const found = yield* Place.hold(host, source, name)
     const into = Place.entryOf(target, name)
     if (found.type === "File") return yield* file(host, found, into, judge, options)
     if (found.type !== "Directory") return yield* judge.refuse(notCopied)

@@ -74,12 +74,12 @@ export const make = (files: FileUse.FileUse): Core => {
           flag,
           (held, flag, place) =>
             fileSystem.open(held, { flag, mode }).pipe(
-              Scope.provide(scope),
-              Effect.map((file) =>
-                LeasedFile.make(file, rights, (method, needed) =>
+              Effect.flatMap((file) =>
+                LeasedFile.make(file, path, rights, (method, needed) =>
                   access.check(request(method, path, needed), Place.format(place))
                 )
-              )
+              ),
+              Scope.provide(scope)
             ),
           noFollow ? access.entry : access.follow
         )
@@ -116,12 +116,12 @@ export const make = (files: FileUse.FileUse): Core => {
       const place = yield* FileUse.present(asked, access.follow)
       const { anchor } = place
       const entry = Option.getOrUndefined(Place.entry(place))
-      /** What happened to a file is told of what is held, which stays: whether its name does is looked up. */
+      // A file that is held stays when its name goes: whether it has is looked up.
       const ofFile = (event: FileSystem.WatchEvent) =>
-        entry === undefined || event._tag === "Update"
-          ? Effect.succeed({ ...event, path: entry?.name ?? event.path })
+        entry === undefined
+          ? Effect.succeed(event)
           : Effect.map(Effect.option(fileSystem.lstat(entry.path)), (found): FileSystem.WatchEvent => ({
-              _tag: Option.isSome(found) ? "Create" : "Remove",
+              _tag: Option.isSome(found) ? event._tag : "Remove",
               path: entry.name
             }))
       return fileSystem.watch(anchor.path, options).pipe(

@@ -43,13 +43,13 @@ export const within = (
 
 /** The type of the entry of this name, if there is one. */
 export const typeIn = (
-  { files }: Place.Host,
+  host: Place.Host,
   directory: AnchoredFiles.Anchor,
   name: string
 ): Effect.Effect<Option.Option<FileSystem.File.Type>, Failure> =>
-  Effect.scoped(files.hold(directory, name)).pipe(
-    Effect.map(({ type }) => Option.some(type)),
-    Effect.catchReason("PlatformError", "NotFound", () => Effect.succeed(Option.none()))
+  Effect.map(
+    Effect.scoped(Place.lookAt(host, directory, name)),
+    Option.map(({ type }) => type)
   )
 
 /** The type of what is at `relative` below `top` itself, if anything is. */

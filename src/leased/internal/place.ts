@@ -1,14 +1,15 @@
 /**
  * Where a path leads once its symbolic links are followed, and hold of it: a lease speaks of real places, and a link can name any of them.
  */
-import { Effect, Exit, type FileSystem, Option, PlatformError, Result, Scope } from "effect"
+import { Effect, Exit, Option, PlatformError, Result, Scope } from "effect"
 import * as CanonicalPath from "../../authority/CanonicalPath.ts"
 import type * as AnchoredFiles from "../AnchoredFiles.ts"
+import type * as HostFiles from "./hostFiles.ts"
 import * as NamedFiles from "./namedFiles.ts"
 
 /** How the host's files are reached. */
 export interface Host {
-  readonly fileSystem: FileSystem.FileSystem
+  readonly fileSystem: HostFiles.HostFiles
   readonly files: AnchoredFiles.AnchoredFiles
   /** Whether `files` holds what it gives, or only names it. */
   readonly isAnchored: boolean
@@ -56,19 +57,12 @@ export const entry = ({ anchor, existing, missing, parent }: Place): Option.Opti
     : Option.some(entryOf(directory, name))
 }
 
-interface Held {
-  readonly anchor: AnchoredFiles.Anchor
-  readonly release: Effect.Effect<void>
-}
-
-/** So that a long way takes no more descriptors than a short one. */
-const releasable = Effect.fnUntraced(function* (
-  acquire: Effect.Effect<AnchoredFiles.Anchor, PlatformError.PlatformError, Scope.Scope>
-): Effect.fn.Return<Held, PlatformError.PlatformError, Scope.Scope> {
+/** With a way to let go before the scope ends: a long way takes no more than a short one. */
+const releasable = Effect.fnUntraced(function* <A>(
+  acquire: Effect.Effect<A, PlatformError.PlatformError, Scope.Scope>
+) {
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const release = Scope.close(scope, Exit.void)
-  const anchor = yield* Effect.onError(Scope.provide(acquire, scope), () => release)
-  return { anchor, release }
+  return { held: yield* Scope.provide(acquire, scope), release: Scope.close(scope, Exit.void) }
 })
 
 /** As many links as Linux follows. */
@@ -84,106 +78,103 @@ export const find = Effect.fnUntraced(
     { segments }: CanonicalPath.CanonicalPath,
     follow: boolean
   ): Effect.fn.Return<Option.Option<Place>, PlatformError.PlatformError, Scope.Scope> {
-    const passed: Array<string> = []
-    let ahead = segments
-    /** How many of the names ahead come from a link. */
+    const root = yield* files.root
+    let names = segments
+    /** How many of the names were put there by a link. */
     let ofLink = 0
-    let links = 0
-    let parent: Held | undefined
-    let here = yield* releasable(files.root)
-    while (ahead.length > 0) {
-      const name = ahead[0]!
-      const next =
-        here.anchor.type === "Directory"
-          ? yield* Effect.result(releasable(files.hold(here.anchor, name)))
-          : Result.fail(undefined)
-      if (Result.isFailure(next)) {
+    for (let links = 0; links <= maxLinks; links++) {
+      const { held, release } = yield* releasable(files.walk(root, names))
+      const { anchor, parent, passed } = held
+      const existing = names.slice(0, passed)
+      const missing = names.slice(passed)
+      const isLink = anchor.type === "SymbolicLink" && (follow || missing.length > 0)
+      if (!isLink || parent === undefined) {
         // A file in the place of a directory: nothing exists below it either.
-        const isAbsent = next.failure === undefined || next.failure.reason._tag === "NotFound"
-        return isAbsent && ofLink === 0
-          ? Option.some({ existing: passed, missing: ahead, anchor: here.anchor, parent: parent?.anchor })
-          : Option.none()
+        return missing.length > 0 && passed < ofLink
+          ? Option.none()
+          : Option.some({ existing, missing, anchor, parent })
       }
-      if (next.success.anchor.type === "SymbolicLink" && (follow || ahead.length > 1)) {
-        yield* next.success.release
-        if (++links > maxLinks) return Option.none()
-        const target = yield* Effect.result(fileSystem.readLink(entryOf(here.anchor, name).path))
-        // It was exchanged in between: the next look sees what is there now.
-        if (Result.isFailure(target)) continue
-        const led = CanonicalPath.resolve({ segments: passed }, target.success)
-        if (Result.isFailure(led)) return Option.none()
-        // From the root again: what stands before the link may have been exchanged as well.
-        ofLink = led.success.segments.length
-        ahead = [...led.success.segments, ...ahead.slice(1)]
-        passed.length = 0
-        if (parent !== undefined) yield* parent.release
-        yield* here.release
-        parent = undefined
-        here = yield* releasable(files.root)
-        continue
-      }
-      if (parent !== undefined) yield* parent.release
-      parent = here
-      here = next.success
-      passed.push(name)
-      ahead = ahead.slice(1)
-      ofLink = Math.max(0, ofLink - 1)
+      const target = yield* Effect.result(fileSystem.readLink(entryOf(parent, existing.at(-1) ?? "").path))
+      yield* release
+      // It was exchanged in between: the next look sees what is there now.
+      if (Result.isFailure(target)) continue
+      const led = CanonicalPath.resolve({ segments: existing.slice(0, -1) }, target.success)
+      if (Result.isFailure(led)) return Option.none()
+      // From the root again: what stands before the link may have been exchanged as well.
+      ofLink = led.success.segments.length
+      names = [...led.success.segments, ...missing]
     }
-    return Option.some({ existing: passed, missing: [], anchor: here.anchor, parent: parent?.anchor })
+    return Option.none()
   },
   // What the host refuses to look at leads nowhere.
   Effect.catch(() => Effect.succeed(Option.none<Place>()))
 )
 
+/** The entry of this name, if there is one. */
+export const lookAt = (
+  { files }: Host,
+  directory: AnchoredFiles.Anchor,
+  name: string
+): Effect.Effect<Option.Option<AnchoredFiles.Anchor>, PlatformError.PlatformError, Scope.Scope> =>
+  Effect.map(files.walk(directory, [name]), ({ anchor, passed }) =>
+    passed === 1 ? Option.some(anchor) : Option.none()
+  )
+
+/** Holds the entry of this name, which has to be there. */
+export const hold = (
+  host: Host,
+  directory: AnchoredFiles.Anchor,
+  name: string
+): Effect.Effect<AnchoredFiles.Anchor, PlatformError.PlatformError, Scope.Scope> =>
+  Effect.flatMap(
+    lookAt(host, directory, name),
+    Option.match({
+      onSome: Effect.succeed,
+      onNone: () => unsuited("NotFound", entryOf(directory, name), "it is gone")
+    })
+  )
+
 /** The directory at `relative` below `top`, no link followed. `None` if there is none, or no longer. */
-export const reach = Effect.fnUntraced(function* (
+export const reach = (
   { files }: Host,
   top: AnchoredFiles.Anchor,
   relative: string
-): Effect.fn.Return<Option.Option<AnchoredFiles.Anchor>, never, Scope.Scope> {
-  let here: Held = { anchor: top, release: Effect.void }
-  for (const name of relative === "" ? [] : relative.split("/")) {
-    const next = yield* Effect.option(releasable(files.hold(here.anchor, name)))
-    if (Option.isNone(next)) return Option.none()
-    yield* here.release
-    here = next.value
-  }
-  return here.anchor.type === "Directory" ? Option.some(here.anchor) : Option.none()
-})
+): Effect.Effect<Option.Option<AnchoredFiles.Anchor>, PlatformError.PlatformError, Scope.Scope> => {
+  const names = relative === "" ? [] : relative.split("/")
+  return Effect.map(files.walk(top, names), ({ anchor, passed }) =>
+    passed === names.length && anchor.type === "Directory" ? Option.some(anchor) : Option.none()
+  )
+}
 
 /** Makes the directories of these names, each in the one before, and holds the last. */
 export const make = Effect.fnUntraced(function* (
-  { fileSystem, files }: Host,
+  host: Host,
   top: AnchoredFiles.Anchor,
   names: ReadonlyArray<string>,
   options: { readonly mode?: number | undefined; readonly recursive?: boolean | undefined }
 ): Effect.fn.Return<AnchoredFiles.Anchor, PlatformError.PlatformError, Scope.Scope> {
-  let here: Held = { anchor: top, release: Effect.void }
+  let here = top
+  let letGo: Effect.Effect<void> = Effect.void
   for (const name of names) {
-    const { path } = entryOf(here.anchor, name)
-    yield* fileSystem.makeDirectory(path, { mode: options.mode }).pipe(
+    const entry = entryOf(here, name)
+    yield* host.fileSystem.makeDirectory(entry.path, { mode: options.mode }).pipe(
       Effect.catchReason("PlatformError", "AlreadyExists", (_, error) =>
         // Somebody was faster; that is fine if it is a directory.
         options.recursive === true ? Effect.void : Effect.fail(error)
       )
     )
-    const next = yield* releasable(files.hold(here.anchor, name))
-    if (next.anchor.type !== "Directory") return yield* inTheWay(path)
-    yield* here.release
-    here = next
+    const { held, release } = yield* releasable(hold(host, here, name))
+    if (held.type !== "Directory") return yield* unsuited("BadResource", entry, "this is not a directory")
+    yield* letGo
+    here = held
+    letGo = release
   }
-  return here.anchor
+  return here
 })
 
-const inTheWay = (path: string) =>
+const unsuited = (tag: "NotFound" | "BadResource", { path }: Entry, description: string) =>
   Effect.fail(
-    PlatformError.systemError({
-      _tag: "BadResource",
-      module: "FileSystem",
-      method: "makeDirectory",
-      pathOrDescriptor: path,
-      description: "something that is not a directory is in the way"
-    })
+    PlatformError.systemError({ _tag: tag, module: "FileSystem", method: "hold", pathOrDescriptor: path, description })
   )
 
 /** What tells two things in the file system apart, whatever their names. */
