@@ -144,7 +144,7 @@ describe("A race with a process that exchanges directories and files for links",
     "leads out where files are only named: the race can be lost",
     () =>
       Effect.gen(function* () {
-        const { changed, done, told } = yield* race("named", 100_000, (escapes) => escapes >= 20)
+        const { changed, told } = yield* race("named", 100_000, (escapes) => escapes >= 20)
         assert.isAbove(told + changed, 0)
       }),
     120_000
