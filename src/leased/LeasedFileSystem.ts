@@ -44,7 +44,6 @@ import * as FileAccess from "./internal/fileAccess.ts"
 import * as FileOperations from "./internal/fileOperations.ts"
 import * as FileUse from "./internal/fileUse.ts"
 import * as HostFiles from "./internal/hostFiles.ts"
-import * as NamedFiles from "./internal/namedFiles.ts"
 import type * as Place from "./internal/place.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
 
@@ -84,11 +83,6 @@ const assemble = (host: Place.Host, access: FileAccess.FileAccess): FileSystem.F
   }
 }
 
-const hostOf = (raw: FileSystem.FileSystem, anchored?: AnchoredFiles.AnchoredFiles): Place.Host => {
-  const fileSystem = HostFiles.make(raw)
-  return { fileSystem, files: anchored ?? NamedFiles.make(fileSystem), isAnchored: anchored !== undefined }
-}
-
 /**
  * The file system `raw` as far as the lease goes. A refusal is a `PlatformError` with the reason `PermissionDenied`; its `cause` is the
  * `PermissionDenied` or the `LeaseExpired` of the protocol. `exists` fails with it as well, instead of answering.
@@ -104,7 +98,7 @@ export const make = (
     readonly anchored?: AnchoredFiles.AnchoredFiles | undefined
   } = {}
 ): FileSystem.FileSystem => {
-  const host = hostOf(raw, options.anchored)
+  const host = HostFiles.host(raw, options.anchored)
   return assemble(host, FileAccess.make(host, guard, options))
 }
 
@@ -115,7 +109,7 @@ export const make = (
  * @since 0.1.0
  */
 export const refusing: FileSystem.FileSystem = assemble(
-  hostOf(FileSystem.makeNoop({})),
+  HostFiles.host(FileSystem.makeNoop({})),
   FileAccess.refusing("the host offers no file system")
 )
 

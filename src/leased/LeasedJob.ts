@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { Effect } from "effect"
+import type { Effect, Scope } from "effect"
 import type * as JobEmitter from "../authority/JobEmitter.ts"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 
@@ -16,4 +16,6 @@ export interface LeasedJob {
   readonly emitter: JobEmitter.JobEmitter["Service"]
   /** A fresh id for one call of a tool (§8.2). */
   readonly nextCallId: Effect.Effect<string>
+  /** Ends when the job has: what acts for the job beyond a single call belongs in here. */
+  readonly scope: Scope.Scope
 }

@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 import { Context, Effect, FileSystem } from "effect"
+import { ChildProcessSpawner } from "effect/process"
+import * as LeasedChildProcess from "./LeasedChildProcess.ts"
 import * as LeasedFileSystem from "./LeasedFileSystem.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
 
@@ -21,7 +23,7 @@ export type LeasedServices = Context.Service.Identifier<(typeof keys)[number]>
  * @category constants
  * @since 0.1.0
  */
-export const keys = [FileSystem.FileSystem] as const
+export const keys = [FileSystem.FileSystem, ChildProcessSpawner.ChildProcessSpawner] as const
 
 /**
  * Makes the services of a job. What the host offers is read where this is evaluated: where the runtime is built.
@@ -29,9 +31,15 @@ export const keys = [FileSystem.FileSystem] as const
  * @category constructors
  * @since 0.1.0
  */
-export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.map(
-  LeasedFileSystem.LeasedFileSystem,
-  (fileSystem) => (job) => Context.make(FileSystem.FileSystem, fileSystem(job))
+export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.gen(
+  function* () {
+    const fileSystem = yield* LeasedFileSystem.LeasedFileSystem
+    const childProcess = yield* LeasedChildProcess.LeasedChildProcess
+    return (job) =>
+      Context.make(FileSystem.FileSystem, fileSystem(job)).pipe(
+        Context.add(ChildProcessSpawner.ChildProcessSpawner, childProcess(job))
+      )
+  }
 )
 
 /**
@@ -40,4 +48,7 @@ export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context
  * @category constructors
  * @since 0.1.0
  */
-export const refusing: Context.Context<LeasedServices> = Context.make(FileSystem.FileSystem, LeasedFileSystem.refusing)
+export const refusing: Context.Context<LeasedServices> = Context.make(
+  FileSystem.FileSystem,
+  LeasedFileSystem.refusing
+).pipe(Context.add(ChildProcessSpawner.ChildProcessSpawner, LeasedChildProcess.refusing))

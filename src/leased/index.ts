@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as AnchoredFiles from "./AnchoredFiles.ts"
+export * as LeasedChildProcess from "./LeasedChildProcess.ts"
 export * as LeasedFileSystem from "./LeasedFileSystem.ts"
 export * as LeasedJob from "./LeasedJob.ts"
 export * as LeasedServices from "./LeasedServices.ts"

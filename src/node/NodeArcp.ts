@@ -18,15 +18,20 @@
  *
  * @since 0.1.0
  */
+import * as NodeChildProcessSpawner from "@effect/platform-node/NodeChildProcessSpawner"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { type FileSystem, Layer, type Redacted } from "effect"
+import * as NodePath from "@effect/platform-node/NodePath"
+import { Layer, Record, type Redacted } from "effect"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpClient from "../client/ArcpClient.ts"
 import type * as ClientError from "../client/ClientError.ts"
+import * as LeasedChildProcess from "../leased/LeasedChildProcess.ts"
 import * as LeasedFileSystem from "../leased/LeasedFileSystem.ts"
+import type * as LeasedServices from "../leased/LeasedServices.ts"
 import type * as AgentRegistry from "../runtime/AgentRegistry.ts"
 import * as ArcpServer from "../runtime/ArcpServer.ts"
 import type * as Connection from "../session/Connection.ts"
+import * as NodeAnchoredFiles from "./NodeAnchoredFiles.ts"
 import * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
 
@@ -39,6 +44,10 @@ export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer
   readonly tokens: Iterable<{ readonly token: Redacted.Redacted; readonly principal: string }>
   /** The directory in which relative paths of agents start. Without it they are refused. */
   readonly root?: string
+  /** Where files cannot be held while they are used, that is elsewhere than on Linux: see `LeasedFileSystem.Options`. */
+  readonly unanchoredWrites?: boolean
+  /** The commands that agents may run, each as the tool of its name. None by default. */
+  readonly commands?: LeasedChildProcess.Options["commands"]
 }
 
 /**
@@ -50,22 +59,35 @@ export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer
  */
 export const layerServer = <E, R>(
   agents: Layer.Layer<never, E, R>,
-  { leases, root, tokens, ...listener }: ServerOptions
+  { commands = {}, leases, root, tokens, unanchoredWrites, ...listener }: ServerOptions
 ): Layer.Layer<
   NodeWebSocketListener.Address,
   E | Authenticator.InvalidEntry | Connection.ConnectionError,
-  Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
+  Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
 > =>
   ArcpServer.serve(agents, leases === undefined ? {} : { leases }).pipe(
-    Layer.provide(LeasedFileSystem.layer(root === undefined ? {} : { root })),
-    Layer.provide(NodeFileSystem.layer),
+    Layer.provide(
+      Layer.merge(
+        LeasedFileSystem.layer({ root, unanchoredWrites }),
+        LeasedChildProcess.layer({ commands: Record.map(commands, withoutCoverage), root })
+      )
+    ),
+    Layer.provide(NodeAnchoredFiles.layer),
+    Layer.provide(NodeChildProcessSpawner.layer),
+    Layer.provide(Layer.merge(NodeFileSystem.layer, NodePath.layer)),
     Layer.provide(Authenticator.layerStatic(tokens)),
     Layer.provideMerge(NodeWebSocketListener.layer(listener))
   ) as Layer.Layer<
     NodeWebSocketListener.Address,
     E | Authenticator.InvalidEntry | Connection.ConnectionError,
-    Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
+    Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
   >
+
+// The one variable that Node hands to every child on its own, unless it is set.
+const withoutCoverage = (command: LeasedChildProcess.Command): LeasedChildProcess.Command =>
+  process.env["NODE_V8_COVERAGE"] === undefined
+    ? command
+    : { ...command, env: { NODE_V8_COVERAGE: "", ...command.env } }
 
 /**
  * @category options

@@ -18,7 +18,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Deferred, Effect, Option, Record, Ref, Result, Stream } from "effect"
+import { Clock, Context, Deferred, Effect, Option, Record, Ref, Result, type Scope, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Base64 } from "effect/encoding"
 import * as JobEmitter from "../authority/JobEmitter.ts"
@@ -144,8 +144,10 @@ export const make = Effect.fnUntraced(function* (job: {
   readonly cancellation: Deferred.Deferred<string>
   /** Whether the agent is to stop, for whatever reason. */
   readonly isEnding: () => boolean
+  /** Ends with the job. */
+  readonly scope: Scope.Scope
 }) {
-  const { epoch, guard, record } = job
+  const { epoch, guard, record, scope } = job
   const journal = yield* JobJournal.JobJournal
   const config = yield* RuntimeConfig.RuntimeConfig
   const random = yield* SecureRandom.SecureRandom
@@ -211,7 +213,8 @@ export const make = Effect.fnUntraced(function* (job: {
   const leased: LeasedJob.LeasedJob = {
     guard,
     emitter,
-    nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`)
+    nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`),
+    scope
   }
 
   const tool: JobContext["Service"]["tool"] = (name, arguments_, run, options) =>

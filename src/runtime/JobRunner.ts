@@ -117,7 +117,9 @@ const attempt = Effect.fnUntraced(function* (job: Run) {
   const config = yield* RuntimeConfig.RuntimeConfig
   const store = yield* JobStore.JobStore
   let ending = false
-  const { collected, context, leased } = yield* JobContext.make({ ...job, isEnding: () => ending })
+  // What its services do for the job beyond a call ends with it, whatever scopes the agent has opened or left open.
+  const scope = yield* Effect.scope
+  const { collected, context, leased } = yield* JobContext.make({ ...job, isEnding: () => ending, scope })
   yield* store.start(record.id)
   yield* Effect.ignore(context.status("running"))
 
@@ -149,7 +151,7 @@ const attempt = Effect.fnUntraced(function* (job: Run) {
   const unwound = yield* Effect.timeoutOption(Fiber.interrupt(agent), config.cancelGrace)
   if (Option.isNone(unwound)) yield* Effect.logWarning("The agent did not unwind within the grace")
   return stopped(first.failure, record)
-})
+}, Effect.scoped)
 
 type Outcome = Result.Result<Completed, ArcpError.ArcpError>
 

@@ -34,5 +34,9 @@ export const because = (operation: Operation.Operation, reason: string): ArcpErr
   })
 }
 
+export const isDenial = (value: unknown): value is LeaseGuard.Denial =>
+  ArcpError.isArcpError(value) &&
+  (value._tag === "PermissionDenied" || value._tag === "LeaseExpired" || value._tag === "BudgetExhausted")
+
 /** Whether the error is a refusal of this kind, and not one of the host. */
-export const is = (error: PlatformError.PlatformError): boolean => ArcpError.isArcpError(error.reason.cause)
+export const is = (error: PlatformError.PlatformError): boolean => isDenial(error.reason.cause)

@@ -10,15 +10,24 @@ export interface Asked {
   readonly path: string
 }
 
-/** "ENOENT: no such file or directory, open '/proc/self/fd/20'" without what comes after the comma. */
-const factOf = (cause: unknown): string | undefined =>
-  cause instanceof Error ? cause.message.split(", ")[0] : undefined
+/** Without the path in it: "ENOENT: no such file or directory, open '/proc/self/fd/20'", "spawn /usr/bin/git ENOENT". */
+const factOf = (cause: Error): string => {
+  const code: unknown = Reflect.get(cause, "code")
+  if (typeof code !== "string") return cause.message
+  return cause.message.startsWith(`${code}: `) ? (cause.message.split(", ")[0] ?? code) : code
+}
+
+const syscallOf = (syscall: string | undefined) => syscall?.split(" ")[0]
 
 // The codes of the host stay: code written against the ordinary service may look at them.
-const causeOf = (cause: unknown, path: string): unknown => {
-  if (!(cause instanceof Error)) return undefined
-  const kept = Object.entries(cause).filter(([name]) => ["code", "errno", "syscall"].includes(name))
-  return Object.assign(new Error(factOf(cause)), Object.fromEntries(kept), { path })
+const causeOf = (cause: Error, path: string): Error => {
+  const { code, errno, syscall }: { readonly [member: string]: unknown } = { ...cause }
+  return Object.assign(new Error(factOf(cause)), {
+    ...(code === undefined ? undefined : { code }),
+    ...(errno === undefined ? undefined : { errno }),
+    ...(typeof syscall === "string" ? { syscall: syscallOf(syscall) } : undefined),
+    path
+  })
 }
 
 export const translate =
@@ -26,14 +35,14 @@ export const translate =
   (error: PlatformError.PlatformError): PlatformError.PlatformError => {
     const { reason } = error
     if (Denial.is(error) || reason._tag === "BadArgument") return error
-    const cause = causeOf(reason.cause, Denial.shown(path))
+    const cause = reason.cause instanceof Error ? causeOf(reason.cause, Denial.shown(path)) : undefined
     return PlatformError.systemError({
       _tag: reason._tag,
       module,
       method,
       pathOrDescriptor: Denial.shown(path),
-      syscall: reason.syscall,
-      description: reason.description ?? factOf(reason.cause),
+      syscall: syscallOf(reason.syscall),
+      description: reason.description ?? cause?.message,
       ...(cause === undefined ? undefined : { cause })
     })
   }
