@@ -140,34 +140,51 @@ const spawn = (setting: Setting, name: string, request: CommandRequest.Request, 
     })
   )
 
+/** Why a process was ended before its time. */
+type Ended = ArcpError.LeaseExpired | ArcpError.PermissionDenied
+
 /** A process that runs, as its agent sees it and as its owner does. */
 const supervise = (setting: Setting, asked: CommandRequest.Asked, request: CommandRequest.Request, raw: Handle) => {
   const { guard } = setting.job
   const operation = Operation.toolCall(asked.name)
   const subject = CommandLine.display([asked.name, ...asked.args])
-  const translate = (method: string) => HostError.translate("ChildProcess", { method, path: subject })
-  const ended = Deferred.makeUnsafe<never, ArcpError.LeaseExpired | ArcpError.PermissionDenied>()
+  const ended = Deferred.makeUnsafe<void>()
+  let reason: Ended | undefined
   const read = { stdout: 0, stderr: 0 }
   const idle = Latch.makeUnsafe(true)
   let readers = 0
   let isOver = false
 
-  const isEnded = (method: string) =>
-    Effect.mapError(Deferred.await(ended), (cause) => Denial.make("ChildProcess", method, subject, cause))
+  const end = (cause: Ended) =>
+    Effect.suspend(() => {
+      reason ??= cause
+      return Deferred.succeed(ended, undefined)
+    })
 
-  const end = (cause: ArcpError.LeaseExpired | ArcpError.PermissionDenied) => Deferred.fail(ended, cause)
+  /** What fails because the process was ended fails for the reason of that. */
+  const translate = (method: string) => (error: Failure) =>
+    reason === undefined
+      ? HostError.translate("ChildProcess", { method, path: subject })(error)
+      : Denial.make("ChildProcess", method, subject, reason)
 
   /** Fails if it has been ended, and ends it if the lease is over. */
-  const alive = (method: string) =>
-    Effect.suspend((): Effect.Effect<void, LeaseGuard.Denial | Failure> =>
-      Deferred.isDoneUnsafe(ended) ? isEnded(method) : guard.authorize(operation)
-    ).pipe(
-      Effect.catchTags({
-        LeaseExpired: (error) => Effect.andThen(end(error), isEnded(method)),
-        PermissionDenied: () => Effect.void,
-        BudgetExhausted: () => Effect.void
-      })
+  const alive = (method: string): Effect.Effect<void, Failure> =>
+    guard.authorize(operation).pipe(
+      Effect.catchIf(
+        (error) => error._tag === "LeaseExpired",
+        end,
+        () => Effect.void
+      ),
+      Effect.andThen(
+        Effect.suspend(() =>
+          reason === undefined ? Effect.void : Effect.fail(Denial.make("ChildProcess", method, subject, reason))
+        )
+      )
     )
+
+  /** Fails once it is ended. */
+  const untilEnded = (method: string) =>
+    Effect.andThen(Deferred.await(ended), Effect.andThen(alive(method), Effect.never))
 
   const count = (channel: keyof typeof read, bytes: Uint8Array) =>
     Effect.suspend(() => {
@@ -175,7 +192,7 @@ const supervise = (setting: Setting, asked: CommandRequest.Asked, request: Comma
       return read.stdout + read.stderr > setting.maxOutput
         ? Effect.andThen(
             end(denied(asked.name, `the output of a command has at most ${setting.maxOutput} bytes`)),
-            isEnded(channel)
+            alive(channel)
           )
         : Effect.void
     })
@@ -187,7 +204,7 @@ const supervise = (setting: Setting, asked: CommandRequest.Asked, request: Comma
       return source.pipe(
         Stream.mapError(translate(channel)),
         Stream.tap((bytes) => Effect.andThen(alive(channel), count(channel, bytes))),
-        Stream.interruptWhen(isEnded(channel)),
+        Stream.interruptWhen(untilEnded(channel)),
         // The end of a process that was ended is not the end of what it had to say.
         Stream.concat(Stream.fromEffectDrain(alive(channel))),
         Stream.ensuring(Effect.sync(() => (--readers === 0 ? idle.openUnsafe() : false)))
@@ -198,13 +215,15 @@ const supervise = (setting: Setting, asked: CommandRequest.Asked, request: Comma
 
   const stdout = output("stdout", raw.stdout, request.stdout)
   const stderr = output("stderr", raw.stderr, request.stderr)
-  const exitCode = Effect.catch(Effect.mapError(raw.exitCode, translate("exitCode")), (error) =>
-    Effect.andThen(alive("exitCode"), Effect.fail(error))
+  const exitCode = Effect.suspend(() =>
+    reason === undefined
+      ? Effect.mapError(raw.exitCode, translate("exitCode"))
+      : Effect.andThen(alive("exitCode"), Effect.never)
   )
 
   const handle = ChildProcessSpawner.makeHandle({
     pid: raw.pid,
-    exitCode: Effect.raceFirst(exitCode, isEnded("exitCode")),
+    exitCode: Effect.raceFirst(exitCode, untilEnded("exitCode")),
     isRunning: Effect.mapError(raw.isRunning, translate("isRunning")),
     // Its number may belong to another process when it is over.
     kill: (options) =>
@@ -226,15 +245,16 @@ const supervise = (setting: Setting, asked: CommandRequest.Asked, request: Comma
 
   const kill = Effect.ignore(raw.kill({ killSignal: request.killSignal, forceKillAfter: request.grace }))
 
-  const endingOf = (exit: Exit.Exit<number, Failure>): Effect.Effect<Ending, Failure> =>
-    Exit.isSuccess(exit)
-      ? Effect.succeed({ exitCode: exit.value, read })
-      : Effect.flatMap(
-          Effect.orElseSucceed(raw.isRunning, () => false),
-          (isRunning) =>
-            // A signal ended it, or else its input failed and it runs on.
-            isRunning ? Effect.andThen(kill, Effect.failCause(exit.cause)) : Effect.succeed({ exitCode: null, read })
-        )
+  const endingOf = (exit: Exit.Exit<number, Failure>): Effect.Effect<Ending, Ended | Failure> => {
+    if (reason !== undefined) return Effect.fail(reason)
+    if (Exit.isSuccess(exit)) return Effect.succeed({ exitCode: exit.value, read })
+    return Effect.flatMap(
+      Effect.orElseSucceed(raw.isRunning, () => false),
+      (isRunning) =>
+        // A signal ended it, or else its input failed and it runs on.
+        isRunning ? Effect.andThen(kill, Effect.failCause(exit.cause)) : Effect.succeed({ exitCode: null, read })
+    )
+  }
 
   return {
     handle,
@@ -242,15 +262,15 @@ const supervise = (setting: Setting, asked: CommandRequest.Asked, request: Comma
     outcome: (stop: Effect.Effect<void>) =>
       Effect.raceFirst(
         Effect.tap(Effect.exit(exitCode), () => idle.await),
-        Effect.raceFirst(
-          Effect.andThen(stop, Effect.andThen(kill, Effect.exit(exitCode))),
-          Effect.tapError(Deferred.await(ended), () => kill)
+        Effect.raceFirst(stop, Deferred.await(ended)).pipe(
+          Effect.andThen(kill),
+          Effect.andThen(Effect.exit(raw.exitCode))
         )
       ).pipe(Effect.flatMap(endingOf)),
     expired: Effect.catch(expiry(setting, operation), (error) =>
       error._tag === "LeaseExpired" ? end(error) : Effect.void
     ),
-    ended: Effect.ignore(Deferred.await(ended)),
+    ended: Deferred.await(ended),
     over: Effect.sync(() => {
       isOver = true
     })
@@ -325,8 +345,11 @@ export const start = (
 
       const fiber = yield* Effect.scoped(life).pipe(
         Effect.mapError((error) => reported(asked.name, error)),
-        Effect.onExit((exit) => Deferred.failCause(started, Exit.isFailure(exit) ? exit.cause : Cause.interrupt())),
         Effect.forkIn(job.scope)
+      )
+      // Also of a fiber that never began, since the job is over.
+      fiber.addObserver((exit) =>
+        Deferred.doneUnsafe(started, Exit.failCause(Exit.isFailure(exit) ? exit.cause : Cause.interrupt()))
       )
       yield* Scope.addFinalizer(
         scope,
