@@ -73,6 +73,13 @@ const leased = (grants: Capability.Grants, { constraints = {}, options, spawner 
     return { job, service, said: job.said }
   })
 
+/** What a job said last, or n-th. */
+const bodyOf = (said: ReadonlyArray<FakeJob.Said>, index = -1) =>
+  said.at(index)?.body as {
+    readonly result: Readonly<Record<string, unknown>>
+    readonly error: ArcpError.Payload
+  }
+
 /** The protocol's error behind a refusal; any other outcome fails the test. */
 const refusal = <A, R>(effect: Effect.Effect<A, PlatformError.PlatformError, R>) =>
   Effect.flip(effect).pipe(
@@ -606,8 +613,7 @@ describe("A process", () => {
           })
         )
         assert.deepStrictEqual(pids.filter(isRunning), [])
-        const { result } = said.at(-1)?.body as { result: { exit_code: unknown } }
-        assert.isNull(result.exit_code)
+        assert.isNull(bodyOf(said).result["exit_code"])
       })
     )
   )
@@ -732,7 +738,7 @@ describe("A process", () => {
         )
         yield* refused(flood, "at most 100000 bytes")
         assert.isFalse(isRunning(pid))
-        assert.strictEqual((said.at(-1)?.body as { error: ArcpError.Payload }).error.code, "PERMISSION_DENIED")
+        assert.strictEqual(bodyOf(said).error.code, "PERMISSION_DENIED")
       })
     )
   )
@@ -773,7 +779,7 @@ describe("When the lease expires", () => {
         }
         while (said.length < 2) yield* Effect.promise(() => new Promise((resume) => setImmediate(resume)))
         assert.isFalse(isRunning(handle.pid))
-        assert.strictEqual((said[1]?.body as { error: ArcpError.Payload }).error.code, "LEASE_EXPIRED")
+        assert.strictEqual(bodyOf(said, 1).error.code, "LEASE_EXPIRED")
         assert.strictEqual((yield* refusal(service.string(ChildProcess.make("echo"))))._tag, "LeaseExpired")
       })
     )

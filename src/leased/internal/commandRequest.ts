@@ -95,8 +95,14 @@ const inputStream = (value: unknown): Checked<ChildProcess.CommandInput> => {
   return Stream.isStream(value) ? Result.succeed(value as ChildProcess.CommandInput) : refused("stdin", host)
 }
 
+const members = ["stream", "endOnDone", "encoding"]
+
 const isConfig = (value: unknown): value is { readonly stream?: unknown } =>
-  typeof value === "object" && value !== null && !Stream.isStream(value) && !Sink.isSink(value)
+  typeof value === "object" &&
+  value !== null &&
+  !Stream.isStream(value) &&
+  !Sink.isSink(value) &&
+  Object.keys(value).every((member) => members.includes(member))
 
 const input = (value: unknown): Checked<ChildProcess.StdinConfig> => {
   if (!isConfig(value)) return Result.map(inputStream(value), (stream) => ({ stream }))
