@@ -111,6 +111,7 @@ describe("What a leased operation holds", () => {
           fs.stat(`${ws}/deep${"/x".repeat(60)}`),
           fs.stat(`${ws}/far${"/x".repeat(20)}`),
           fs.stat(`${ws}/nothing`),
+          fs.stat(`${ws}/sub/${"x".repeat(300)}`),
           fs.stat(`${ws}/a.txt/below`),
           fs.readFile(`${ws}/out/s.txt`),
           fs.readFile(`${ws}/loop`),

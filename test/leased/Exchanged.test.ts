@@ -62,8 +62,8 @@ const calls: { readonly [M in Exclude<keyof FileSystem.FileSystem, `~${string}`>
   remove: (fs, ws) => fs.remove(`${ws}/d`, { recursive: true }),
   rename: (fs, ws) =>
     Effect.andThen(
-      Effect.ignore(fs.rename(`${ws}/d/sub/g`, `${ws}/kept/g`)),
-      Effect.andThen(Effect.ignore(fs.rename(`${ws}/from/f`, `${ws}/d/f`)), fs.rename(`${ws}/d`, `${ws}/kept/d`))
+      Effect.ignore(fs.rename(`${ws}/from/f`, `${ws}/d/f`)),
+      Effect.andThen(Effect.ignore(fs.rename(`${ws}/d/sub`, `${ws}/kept/sub`)), fs.rename(`${ws}/d/f`, `${ws}/kept/f`))
     ),
   sink: (fs, ws) => Stream.run(Stream.make(bytes), fs.sink(`${ws}/d/f`)),
   stat: (fs, ws) => Effect.map(fs.stat(`${ws}/d/f`), ({ size }) => (size === outsideSize ? "OUTSIDE" : "")),

@@ -646,8 +646,10 @@ describe("A process", () => {
     "ends with its job, also in a scope that its agent never closes",
     here(() =>
       Effect.gen(function* () {
-        const { job, service } = yield* leased(all)
-        const handle = yield* Scope.provide(service.spawn(ChildProcess.make("sleep", ["1000"])), yield* Scope.make())
+        const { job, service } = yield* leased(all, { options: { grace: "100 millis" } })
+        const stubborn = ChildProcess.make("sh", ["trap '' TERM; echo up; while :; do sleep 0.05; done"])
+        const handle = yield* Scope.provide(service.spawn(stubborn), yield* Scope.make())
+        yield* Stream.runHead(handle.stdout)
         yield* Scope.close(job.scope, Exit.void)
         assert.isFalse(isRunning(handle.pid))
         // And after that nothing starts any more.

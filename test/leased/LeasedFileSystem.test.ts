@@ -165,6 +165,24 @@ describe.each(Sandbox.kinds)("LeasedFileSystem on %s files", (kind) => {
     )
 
     it.effect(
+      "that lead nowhere are followed by no method, also if it is a place that is granted",
+      inside(({ all, host, ws }) =>
+        Effect.gen(function* () {
+          const fs = yield* leased(all)
+          yield* host.symlink("sub/new", `${ws}/lost`)
+          yield* host.symlink("lost", `${ws}/lost-too`)
+          for (const path of ["lost", "lost-too", "lost/x"]) {
+            yield* refused(fs.writeFileString(`${ws}/${path}`, "new"))
+            yield* refused(fs.makeDirectory(`${ws}/${path}`, { recursive: true }))
+            yield* refused(fs.exists(`${ws}/${path}`))
+          }
+          assert.deepStrictEqual(yield* host.readDirectory(`${ws}/sub`), ["b.txt"])
+          yield* fs.remove(`${ws}/lost`)
+        })
+      )
+    )
+
+    it.effect(
       "that appear after the grant are seen",
       inside(({ all, host, secret, ws }) =>
         Effect.gen(function* () {
@@ -593,6 +611,28 @@ describe.each(Sandbox.kinds)("LeasedFileSystem on %s files", (kind) => {
           yield* TestClock.adjust("10 seconds")
           yield* Scope.close(scope, Exit.void)
           assert.sameMembers(yield* host.readDirectory(ws), before)
+        })
+      )
+    )
+
+    it.effect(
+      "that are scoped are what was made, and not what has their name by then",
+      inside(({ all, host, secret, ws }) =>
+        Effect.gen(function* () {
+          const fs = yield* leased(all)
+          const scope = yield* Scope.make()
+          const [other, link] = [
+            yield* Scope.provide(fs.makeTempDirectoryScoped({ directory: ws }), scope),
+            yield* Scope.provide(fs.makeTempDirectoryScoped({ directory: ws }), scope)
+          ]
+          // Moved and not removed: what is new could get the number of what is gone.
+          for (const path of [other, link]) yield* host.rename(path, `${path}-away`)
+          yield* host.makeDirectory(other)
+          yield* host.writeFileString(`${other}/kept`, "kept")
+          yield* host.symlink(secret, link)
+          yield* Scope.close(scope, Exit.void)
+          assert.strictEqual(yield* host.readFileString(`${other}/kept`), "kept")
+          assert.strictEqual(yield* host.readFileString(`${secret}/s.txt`), "s")
         })
       )
     )
