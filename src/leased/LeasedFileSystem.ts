@@ -37,7 +37,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, FileSystem, Layer, Option, Semaphore } from "effect"
+import { Context, Effect, FileSystem, Layer, Option, type Scope, Semaphore } from "effect"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as AnchoredFiles from "./AnchoredFiles.ts"
 import * as FileAccess from "./internal/fileAccess.ts"
@@ -64,9 +64,16 @@ export interface Options {
 /** How many operations of one job hold something at the same time. */
 const maxOperations = 32
 
-const assemble = (host: Place.Host, access: FileAccess.FileAccess): FileSystem.FileSystem => {
-  const turns = Semaphore.makeUnsafe(maxOperations)
-  const derived = (as?: string) => FileSystem.make(FileOperations.make(FileUse.make(host, access, turns, as)))
+/** How many files of one job are open, or watched, at the same time. */
+const maxHandles = 256
+
+const assemble = (host: Place.Host, access: FileAccess.FileAccess, scope?: Scope.Scope): FileSystem.FileSystem => {
+  const shares: FileUse.Shares = {
+    turns: Semaphore.makeUnsafe(maxOperations),
+    handles: Semaphore.makeUnsafe(maxHandles),
+    scope
+  }
+  const derived = (as?: string) => FileSystem.make(FileOperations.make(FileUse.make(host, access, shares, as)))
   const { glob } = derived("glob")
   return {
     ...derived(),
@@ -96,10 +103,12 @@ export const make = (
   options: Options & {
     /** How files of `raw` are held. */
     readonly anchored?: AnchoredFiles.AnchoredFiles | undefined
+    /** When it ends, all files that are still open are closed. */
+    readonly scope?: Scope.Scope | undefined
   } = {}
 ): FileSystem.FileSystem => {
   const host = HostFiles.host(raw, options.anchored)
-  return assemble(host, FileAccess.make(host, guard, options))
+  return assemble(host, FileAccess.make(host, guard, options), options.scope)
 }
 
 /**
@@ -143,7 +152,7 @@ export const layer = (options?: Options): Layer.Layer<never, never, FileSystem.F
     Effect.gen(function* () {
       const raw = yield* FileSystem.FileSystem
       const anchored = Option.getOrUndefined(yield* AnchoredFiles.AnchoredFiles)
-      const factory: Factory = ({ guard }) => make(raw, guard, { ...options, anchored })
+      const factory: Factory = ({ guard, scope }) => make(raw, guard, { ...options, anchored, scope })
       return factory
     })
   )

@@ -23,7 +23,7 @@ import { SecureRandom } from "effect/crypto"
 import { Base64 } from "effect/encoding"
 import * as JobEmitter from "../authority/JobEmitter.ts"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
-import type * as LeasedJob from "../leased/LeasedJob.ts"
+import * as LeasedJob from "../leased/LeasedJob.ts"
 import * as LeasedTool from "../leased/LeasedTool.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Ids from "../protocol/Ids.ts"
@@ -210,12 +210,12 @@ export const make = Effect.fnUntraced(function* (job: {
       )
   })
 
-  const leased: LeasedJob.LeasedJob = {
+  const leased = LeasedJob.make({
     guard,
     emitter,
     nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`),
     scope
-  }
+  })
 
   const tool: JobContext["Service"]["tool"] = (name, arguments_, run, options) =>
     nonEmpty("tool_call", "tool", name, Effect.void).pipe(

@@ -242,6 +242,26 @@ describe("What a leased operation holds", () => {
 
 describe("A file that is open under a lease", () => {
   it.effect(
+    "is one of some hundred, and of what is watched",
+    inside(({ all, ws }) =>
+      Effect.gen(function* () {
+        const fs = yield* leased(all)
+        const open = fs.open(`${ws}/a.txt`)
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* Effect.forEach(Array.from({ length: 256 }), () => open)
+            assert.include((yield* refused(open)).message, "too many files are open")
+            yield* refused(Stream.runDrain(fs.watch(ws)))
+            assert.strictEqual(yield* fs.readFileString(`${ws}/a.txt`), "a")
+          })
+        )
+        for (let n = 0; n < 300; n++) yield* Effect.ignore(Effect.scoped(fs.open(`${ws}/nothing`)))
+        yield* open
+      })
+    )
+  )
+
+  it.effect(
     "is of no use once its scope has ended: its number may stand for another file",
     inside(({ all, host, secret, ws }) =>
       Effect.gen(function* () {
@@ -409,6 +429,39 @@ describe.each(Sandbox.kinds)("No lease covers, on %s files,", (kind) => {
   )
 
   it.effect(
+    "what is not a text, however it behaves",
+    inside(({ all, secret, ws }) =>
+      Effect.gen(function* () {
+        const fs = yield* leased(all)
+        let reads = 0
+        const changing = {
+          toString: () => (++reads > 2 ? `${secret}/s.txt` : `${ws}/a.txt`),
+          startsWith: () => true,
+          includes: () => false,
+          isWellFormed: () => true,
+          split: () => ["", ws.slice(1), "a.txt"],
+          length: 8
+        }
+        const paths = [
+          changing,
+          new TextEncoder().encode(`${ws}/a.txt`),
+          new URL(`file://${ws}/a.txt`),
+          [`${ws}/a.txt`],
+          0
+        ]
+        for (const value of paths) {
+          const path = value as never
+          yield* refused(fs.readFile(path))
+          yield* refused(fs.writeFile(path, new Uint8Array(1)))
+          yield* refused(fs.makeTempDirectory({ directory: path }))
+          yield* refused(fs.makeTempDirectory({ directory: ws, prefix: path }))
+          yield* refused(fs.copy(`${ws}/a.txt`, path))
+        }
+      })
+    )
+  )
+
+  it.effect(
     "that something is made to run with the rights of its owner",
     inside(({ all, host, ws }) =>
       Effect.gen(function* () {
@@ -425,6 +478,11 @@ describe.each(Sandbox.kinds)("No lease covers, on %s files,", (kind) => {
         yield* refused(fs.copy(`${ws}/sub/b.txt`, `${ws}/new`))
         yield* refused(fs.copy(`${ws}/sub`, `${ws}/made`))
         assert.isFalse(yield* host.exists(`${ws}/new`))
+        // Node would read these as octal numbers.
+        for (const mode of ["4755", "0o4755", { valueOf: () => 0o755 }]) {
+          yield* refused(fs.chmod(`${ws}/a.txt`, mode as never))
+          yield* refused(fs.writeFileString(`${ws}/new`, "", { mode: mode as never }))
+        }
         yield* fs.chmod(`${ws}/a.txt`, 0o755)
       })
     )

@@ -7,7 +7,7 @@ import type * as LeaseGuard from "../../authority/LeaseGuard.ts"
 import type * as Operation from "../../authority/Operation.ts"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 
-export const shown = (text: string): string => text.slice(0, 256).toWellFormed()
+export const shown = (text: string): string => String(text).slice(0, 256).toWellFormed()
 
 /** `subject` is what the agent named: what it leads to may be none of its business. */
 export const make = (

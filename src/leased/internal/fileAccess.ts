@@ -69,6 +69,8 @@ export const make = (
   const base = root === undefined ? undefined : CanonicalPath.parse(root)
 
   const canonical = (path: string): Result.Result<CanonicalPath.CanonicalPath, string> => {
+    // What only looks like a text could read differently each time.
+    if (typeof path !== "string") return Result.fail("a path is a text")
     if (path === "") return Result.fail("a path is not empty")
     if (base === undefined || path.startsWith("/")) return CanonicalPath.parse(path)
     return base.pipe(

@@ -63,28 +63,31 @@ export const make = (files: FileUse.FileUse): Core => {
     return act(asked, body)
   }
 
-  const open: Core["open"] = (path, { flag = "r", mode, noFollow = false } = {}) =>
-    Effect.flatMap(Effect.scope, (scope) => {
-      const rights = rightsOf(flag)
-      const asked = request("open", path, rights)
-      return Effect.andThen(
-        FileUse.checkMode(files, asked, mode),
-        onFile(
-          asked,
-          flag,
-          (held, flag, place) =>
-            fileSystem.open(held, { flag, mode }).pipe(
-              Effect.flatMap((file) =>
-                LeasedFile.make(file, path, rights, (method, needed) =>
-                  access.check(request(method, path, needed), Place.format(place))
-                )
+  const open: Core["open"] = (path, { flag = "r", mode, noFollow = false } = {}) => {
+    const rights = rightsOf(flag)
+    const asked = request("open", path, rights)
+    return files.owned((scope) =>
+      FileUse.checkMode(files, asked, mode).pipe(
+        Effect.andThen(Scope.provide(files.handle(asked), scope)),
+        Effect.andThen(
+          onFile(
+            asked,
+            flag,
+            (held, flag, place) =>
+              fileSystem.open(held, { flag, mode }).pipe(
+                Effect.flatMap((file) =>
+                  LeasedFile.make(file, path, rights, (method, needed) =>
+                    access.check(request(method, path, needed), Place.format(place))
+                  )
+                ),
+                Scope.provide(scope)
               ),
-              Scope.provide(scope)
-            ),
-          noFollow ? access.entry : access.follow
+            noFollow ? access.entry : access.follow
+          )
         )
       )
-    })
+    )
+  }
 
   const readDirectory: Core["readDirectory"] = (path, options) => {
     const asked = request("readDirectory", path, read)
@@ -114,6 +117,7 @@ export const make = (files: FileUse.FileUse): Core => {
         return yield* access.refuse(asked, "directories below cannot be judged one by one while they are watched")
       }
       const place = yield* FileUse.present(asked, access.follow)
+      yield* files.handle(asked)
       const { anchor } = place
       const entry = Option.getOrUndefined(Place.entry(place))
       // A file that is held stays when its name goes: whether it has is looked up.

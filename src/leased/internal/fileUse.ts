@@ -2,7 +2,7 @@
  * One use of a path by a method of `FileSystem`: what it leads to is held and judged, the operation is done on what is held, and then it is
  * let go.
  */
-import { Effect, type FileSystem, Option, type PlatformError, type Scope, type Semaphore } from "effect"
+import { Effect, Exit, type FileSystem, Option, type PlatformError, Scope, type Semaphore } from "effect"
 import type * as FileAccess from "./fileAccess.ts"
 import * as HostError from "./hostError.ts"
 import * as Place from "./place.ts"
@@ -39,6 +39,16 @@ const creating = (flag: FileSystem.OpenFlag): FileSystem.OpenFlag | undefined =>
 /** How often what another process makes at the same moment is looked at anew. */
 const attempts = 8
 
+/** What all methods of one file system share. */
+export interface Shares {
+  /** Operations that hold something at the same time. */
+  readonly turns: Semaphore.Semaphore
+  /** Files that are open, or watched. */
+  readonly handles: Semaphore.Semaphore
+  /** Ends with the job. */
+  readonly scope: Scope.Scope | undefined
+}
+
 export interface FileUse {
   readonly host: Place.Host
   readonly access: FileAccess.FileAccess
@@ -60,6 +70,10 @@ export interface FileUse {
     use: (path: string, flag: FileSystem.OpenFlag, place: Place.Place) => Effect.Effect<A, Failure, Scope.Scope>,
     find?: FileAccess.FileAccess["follow"]
   ) => Effect.Effect<A, Failure>
+  /** A place among what may be open at the same time. */
+  readonly handle: (asked: FileAccess.Request) => Effect.Effect<void, Failure, Scope.Scope>
+  /** What is open until its scope ends, or the job. */
+  readonly owned: <A>(open: (scope: Scope.Scope) => Effect.Effect<A, Failure>) => Effect.Effect<A, Failure, Scope.Scope>
 }
 
 /** What is not there, in the host's words. */
@@ -104,7 +118,8 @@ export const checkMode = (
   asked: FileAccess.Request,
   mode: number | undefined
 ): Effect.Effect<void, Failure> =>
-  mode !== undefined && (mode & setId) !== 0
+  // Node reads a text as octal.
+  mode !== undefined && (typeof mode !== "number" || (mode & setId) !== 0)
     ? access.refuse(asked, "nothing is made to run with the rights of its owner under a lease")
     : Effect.void
 
@@ -119,11 +134,11 @@ export const checkCreated = (
     { discard: true }
   )
 
-/** `turns` bounds how much is held at once. `as` is the name of the derived method that these work for. */
+/** `as` is the name of the derived method that these work for. */
 export const make = (
   host: Place.Host,
   access: FileAccess.FileAccess,
-  turns: Semaphore.Semaphore,
+  { handles, scope, turns }: Shares,
   as?: string
 ): FileUse => {
   const act: FileUse["act"] = (asked, body) =>
@@ -153,7 +168,23 @@ export const make = (
         return yield* use((yield* entryOf(asked, place)).path, fresh, place)
       })
       return act(asked, flag.includes("x") ? once : anew(once))
-    }
+    },
+    handle: (asked) =>
+      Effect.acquireRelease(
+        Effect.flatMap(handles.takeIfAvailable(1), (isThere) =>
+          isThere ? Effect.void : access.refuse(asked, "too many files are open")
+        ),
+        () => handles.release(1)
+      ),
+    owned: (open) =>
+      Effect.uninterruptibleMask(
+        Effect.fnUntraced(function* (restore) {
+          const outer = yield* Effect.scope
+          const own = yield* Scope.fork(scope ?? outer)
+          yield* Scope.addFinalizerExit(outer, (exit) => Scope.close(own, exit))
+          return yield* restore(open(own)).pipe(Effect.onError((cause) => Scope.close(own, Exit.failCause(cause))))
+        })
+      )
   }
   return self
 }

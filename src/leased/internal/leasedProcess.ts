@@ -307,6 +307,9 @@ export const start = (
     Effect.fnUntraced(function* (restore) {
       const asked = CommandRequest.read(command)
       const { declarations, grace, job } = setting
+      if (job.scope.state._tag === "Closed") {
+        return yield* Effect.fail(reported(asked.name, denied(asked.name, "the job has ended")))
+      }
       const scope = yield* Effect.scope
       const started = Deferred.makeUnsafe<Handle, Failure>()
       const stop = Deferred.makeUnsafe<void>()

@@ -23,7 +23,7 @@ interface Made {
   readonly identity: string
 }
 
-const isPath = (part: string): boolean => /[/\\\0]/.test(part)
+const isPath = (part: string): boolean => typeof part !== "string" || /[/\\\0]/.test(part)
 
 const randomName = Effect.map(Random.nextIntBetween(0, 2 ** 48), (n) => n.toString(16).padStart(12, "0"))
 
