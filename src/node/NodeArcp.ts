@@ -1,6 +1,6 @@
 /**
- * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files that their leases
- * allow, and a client that dials one. What is unusual is put together from the layers that these are made of.
+ * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files and the
+ * commands that their leases allow, and a client that dials one. What is unusual is put together from the layers that these are made of.
  *
  * ```ts
  * import { Effect, Layer, Redacted, Schema } from "effect"
