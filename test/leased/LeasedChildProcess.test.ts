@@ -412,7 +412,10 @@ describe("The environment of a command", () => {
       Effect.gen(function* () {
         const { service } = yield* leased(all)
         const environment = (env?: Record<string, string | Redacted.Redacted | undefined>) =>
-          service.lines(ChildProcess.make("env", [], env === undefined ? {} : { env }))
+          service.lines(ChildProcess.make("env", [], env === undefined ? {} : { env })).pipe(
+            // Of Node itself, while coverage is measured.
+            Effect.map((lines) => lines.filter((line) => !line.startsWith("NODE_V8_COVERAGE=")))
+          )
         assert.deepStrictEqual(yield* environment(), ["OWN=own"])
         assert.sameMembers(yield* environment({ GREETING: "hi", SECRET: Redacted.make("s") }), [
           "OWN=own",
@@ -746,8 +749,7 @@ describe("A process", () => {
 describe("When the lease expires", () => {
   const constraints = { expires_at: "1970-01-01T00:00:10Z" }
 
-  verifies(
-    "C-100",
+  it.effect(
     "a process that runs is ended, its streams fail, and it is told why",
     here(() =>
       Effect.gen(function* () {
