@@ -24,8 +24,11 @@
  * judges all of it before it begins, and never follows a link below; `glob` alone passes over what it may not read.
  *
  * While it is used, what was judged is held, if the host can do that: see {@link AnchoredFiles.AnchoredFiles}. Then another process that
- * exchanges a directory for a link meanwhile changes nothing. What is not a name at all, the insides of a process below `/proc`, is refused
- * whatever the lease says, and so is a mode by which a program would run with the rights of its owner.
+ * exchanges a directory for a link meanwhile changes nothing. Whatever the lease says, the insides of a process below `/proc` are refused,
+ * and so is a mode by which a program would run with the rights of its owner.
+ *
+ * Of one job at most 256 files are open or watched, and 32 operations under way while others wait. A file is closed with its scope, and with
+ * its job. An operation that the host has begun is awaited, also by who is interrupted.
  *
  * **Gotchas**
  *

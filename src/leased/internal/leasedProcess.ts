@@ -225,9 +225,12 @@ const supervise = (setting: Setting, asked: CommandRequest.Asked, request: Comma
     pid: raw.pid,
     exitCode: Effect.raceFirst(exitCode, untilEnded("exitCode")),
     isRunning: Effect.mapError(raw.isRunning, translate("isRunning")),
-    // Its number may belong to another process when it is over.
+    // When it has exited its number may stand for another process. What it left running goes with its scope.
     kill: (options) =>
-      Effect.suspend(() => (isOver ? Effect.void : Effect.mapError(raw.kill(options), translate("kill")))),
+      raw.isRunning.pipe(
+        Effect.flatMap((isRunning) => (isRunning && !isOver ? raw.kill(options) : Effect.void)),
+        Effect.mapError(translate("kill"))
+      ),
     stdin: Sink.mapError(
       Sink.mapInputEffect(raw.stdin, (bytes: Uint8Array) => Effect.as(alive("stdin"), bytes)),
       translate("stdin")
@@ -317,29 +320,28 @@ export const start = (
       const life = Effect.gen(function* () {
         const own = yield* Effect.scope
         let child: ReturnType<typeof supervise> | undefined
+        const live = Effect.fnUntraced(function* (request: CommandRequest.Request) {
+          const path = CommandLine.display([asked.name, ...asked.args])
+          const translate = HostError.translate("ChildProcess", { method: "spawn", path })
+          const stdin = input === undefined ? request.stdin : { ...request.stdin, stream: input }
+          const raw = yield* spawn(setting, asked.name, { ...request, stdin }, own).pipe(
+            Effect.mapError((error) => (Denial.isDenial(error) ? error : translate(error)))
+          )
+          child = supervise(setting, asked, request, raw)
+          yield* Scope.addFinalizer(own, child.over)
+          yield* Effect.forkIn(child.expired, own)
+          yield* Deferred.succeed(started, child.handle)
+          return yield* child.outcome(Deferred.await(stop))
+        })
         const run = Effect.gen(function* () {
           const request = yield* Effect.fromResult(CommandRequest.check(declarations, asked, grace)).pipe(
             Effect.mapError((reason) => denied(asked.name, reason))
           )
-          if (!setting.enter()) return yield* Effect.fail(denied(asked.name, "too many processes run already"))
-          return yield* Effect.gen(function* () {
-            const stdin = input === undefined ? request.stdin : { ...request.stdin, stream: input }
-            const raw = yield* spawn(setting, asked.name, { ...request, stdin }, own).pipe(
-              Effect.mapError((error) =>
-                Denial.isDenial(error)
-                  ? error
-                  : HostError.translate("ChildProcess", {
-                      method: "spawn",
-                      path: CommandLine.display([asked.name, ...asked.args])
-                    })(error)
-              )
-            )
-            child = supervise(setting, asked, request, raw)
-            yield* Scope.addFinalizer(own, child.over)
-            yield* Effect.forkIn(child.expired, own)
-            yield* Deferred.succeed(started, child.handle)
-            return yield* child.outcome(Deferred.await(stop))
-          }).pipe(Effect.ensuring(Effect.sync(setting.leave)))
+          return yield* Effect.acquireUseRelease(
+            Effect.sync(setting.enter),
+            (isThere) => (isThere ? live(request) : Effect.fail(denied(asked.name, "too many processes run already"))),
+            (isThere) => Effect.sync(() => (isThere ? setting.leave() : undefined))
+          )
         })
         yield* LeasedTool.call(job, asked.name, CommandRequest.show(asked), run, { show })
         // What it left running goes with its scope, or with its lease.
