@@ -30,7 +30,13 @@ const operations: ReadonlyArray<
   (fs, ws) => fs.chmod(`${ws}/d/f`, 0o600),
   (fs, ws) => fs.writeFileString(`${ws}/d/new`, "in", { flag: "a" }),
   (fs, ws) => fs.remove(`${ws}/d/new`),
-  (fs, ws) => Effect.scoped(Effect.flatMap(fs.open(`${ws}/f`), (file) => file.readAlloc(64)))
+  (fs, ws) => Effect.scoped(Effect.flatMap(fs.open(`${ws}/f`), (file) => file.readAlloc(64))),
+  (fs, ws) => Effect.map(fs.stat(`${ws}/d/f`), ({ size }) => (Number(size) === "OUTSIDE".length ? "OUTSIDE" : "")),
+  (fs, ws) => Effect.map(fs.exists(`${ws}/d/made/0`), (found) => (found ? "OUTSIDE" : "")),
+  (fs, ws) => fs.truncate(`${ws}/f`, 2),
+  (fs, ws) => fs.realPath(`${ws}/f`),
+  (fs, ws) => fs.utimes(`${ws}/d/f`, 1, 1),
+  (fs, ws) => fs.access(`${ws}/d/f`, { writable: true })
 ]
 
 const plant = (base: string) => {
@@ -51,7 +57,8 @@ const mend = (secret: string): boolean => {
     Object.entries(expected).every(
       ([name, text]) =>
         Fs.readFileSync(Path.join(secret, name), "utf8") === text &&
-        (Fs.statSync(Path.join(secret, name)).mode & 0o777) === 0o644
+        (Fs.statSync(Path.join(secret, name)).mode & 0o777) === 0o644 &&
+        Fs.statSync(Path.join(secret, name)).mtimeMs > 1000
     )
   if (isWhole) return false
   Fs.rmSync(secret, { recursive: true })
