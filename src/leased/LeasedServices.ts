@@ -5,6 +5,8 @@
  */
 import { Context, Effect, FileSystem } from "effect"
 import { HttpClient } from "effect/http"
+import { ChildProcessSpawner } from "effect/process"
+import * as LeasedChildProcess from "./LeasedChildProcess.ts"
 import * as LeasedFileSystem from "./LeasedFileSystem.ts"
 import * as LeasedHttpClient from "./LeasedHttpClient.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
@@ -23,7 +25,7 @@ export type LeasedServices = Context.Service.Identifier<(typeof keys)[number]>
  * @category constants
  * @since 0.1.0
  */
-export const keys = [FileSystem.FileSystem, HttpClient.HttpClient] as const
+export const keys = [FileSystem.FileSystem, ChildProcessSpawner.ChildProcessSpawner, HttpClient.HttpClient] as const
 
 /**
  * Makes the services of a job. What the host offers is read where this is evaluated: where the runtime is built.
@@ -34,11 +36,12 @@ export const keys = [FileSystem.FileSystem, HttpClient.HttpClient] as const
 export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.gen(
   function* () {
     const fileSystem = yield* LeasedFileSystem.LeasedFileSystem
+    const childProcess = yield* LeasedChildProcess.LeasedChildProcess
     const http = yield* LeasedHttpClient.LeasedHttpClient
     return (job) =>
-      Context.mergeAll(
-        Context.make(FileSystem.FileSystem, fileSystem(job)),
-        Context.make(HttpClient.HttpClient, http(job))
+      Context.make(FileSystem.FileSystem, fileSystem(job)).pipe(
+        Context.add(ChildProcessSpawner.ChildProcessSpawner, childProcess(job)),
+        Context.add(HttpClient.HttpClient, http(job))
       )
   }
 )
@@ -49,7 +52,10 @@ export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context
  * @category constructors
  * @since 0.1.0
  */
-export const refusing: Context.Context<LeasedServices> = Context.mergeAll(
-  Context.make(FileSystem.FileSystem, LeasedFileSystem.refusing),
-  Context.make(HttpClient.HttpClient, LeasedHttpClient.refusing)
+export const refusing: Context.Context<LeasedServices> = Context.make(
+  FileSystem.FileSystem,
+  LeasedFileSystem.refusing
+).pipe(
+  Context.add(ChildProcessSpawner.ChildProcessSpawner, LeasedChildProcess.refusing),
+  Context.add(HttpClient.HttpClient, LeasedHttpClient.refusing)
 )

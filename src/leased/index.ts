@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+export * as AnchoredFiles from "./AnchoredFiles.ts"
+export * as LeasedChildProcess from "./LeasedChildProcess.ts"
 export * as LeasedFileSystem from "./LeasedFileSystem.ts"
 export * as LeasedHttpClient from "./LeasedHttpClient.ts"
 export * as LeasedJob from "./LeasedJob.ts"

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as LiteLlmProvisioner from "./LiteLlmProvisioner.ts"
+export * as NodeAnchoredFiles from "./NodeAnchoredFiles.ts"
 export * as NodeArcp from "./NodeArcp.ts"
 export * as NodeJwtAuthenticator from "./NodeJwtAuthenticator.ts"
 export * as NodePinnedHttp from "./NodePinnedHttp.ts"

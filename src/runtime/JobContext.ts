@@ -18,13 +18,13 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Option, Record, Result, Sink, Stream } from "effect"
+import { Clock, Context, Effect, Option, Record, Result, type Scope, Sink, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Budget from "../authority/Budget.ts"
 import type * as Budgets from "../authority/Budgets.ts"
 import * as JobEmitter from "../authority/JobEmitter.ts"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
-import type * as LeasedJob from "../leased/LeasedJob.ts"
+import * as LeasedJob from "../leased/LeasedJob.ts"
 import * as LeasedTool from "../leased/LeasedTool.ts"
 import * as RemainingBudget from "../authority/RemainingBudget.ts"
 import * as Amount from "../protocol/Amount.ts"
@@ -182,6 +182,8 @@ export interface Job {
   readonly cancellation: Effect.Effect<string>
   /** Whether the agent is to stop, for whatever reason. */
   readonly isEnding: () => boolean
+  /** Ends with the job. */
+  readonly scope: Scope.Scope
   readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
   readonly delegate: (request: Delegation.Request) => Effect.Effect<Delegation.Started, Delegation.DelegateError>
 }
@@ -217,7 +219,7 @@ export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJou
   })
 
 const make = (
-  { account, cancellation, credentials, delegate, epoch, guard, isEnding, record }: Job,
+  { account, cancellation, credentials, delegate, epoch, guard, isEnding, record, scope }: Job,
   journal: JobJournal.JobJournal["Service"],
   config: RuntimeConfig.RuntimeConfig,
   random: SecureRandom.SecureRandom["Service"],
@@ -312,11 +314,12 @@ const make = (
       )
   })
 
-  const leased: LeasedJob.LeasedJob = {
+  const leased = LeasedJob.make({
     guard,
     emitter,
-    nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`)
-  }
+    nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`),
+    scope
+  })
 
   const tool: JobContext["Service"]["tool"] = (name, arguments_, run, options) =>
     nonEmpty("tool_call", "tool", name, Effect.void).pipe(

@@ -113,10 +113,13 @@ export const make: Effect.Effect<
     let concluded = false
     const timers: Array<Fiber.Fiber<void>> = []
     const ended = Deferred.makeUnsafe<void>()
+    // What its services do for the job beyond a call ends with it, whatever scopes the agent has opened or left open.
+    const scopeOfServices = Scope.makeUnsafe()
     const { collected, context, leased } = contextOf({
       ...job,
       cancellation: Deferred.await(cancellation),
       isEnding: () => stopped !== undefined,
+      scope: scopeOfServices,
       // Who has ended, or is to, hands on nothing more.
       delegate: (request) =>
         concluded || stopped !== undefined ? Effect.interrupt : job.delegate(running, leased, request)
@@ -128,7 +131,8 @@ export const make: Effect.Effect<
         if (concluded) return Effect.void
         concluded = true
         for (const timer of timers) timer.interruptUnsafe()
-        return settle(job).pipe(
+        return Scope.close(scopeOfServices, Exit.void).pipe(
+          Effect.andThen(settle(job)),
           Effect.andThen(conclude(job, outcome)),
           Effect.andThen(job.onConcluded),
           Effect.ensuring(
@@ -225,6 +229,7 @@ export const make: Effect.Effect<
       Effect.onExit(
         Effect.fnUntraced(function* (exit) {
           yield* Scope.close(scopeOfAgent, exit)
+          yield* Scope.close(scopeOfServices, exit)
           yield* childrenEnded
           // The place is the agent's, also when it outstays its job.
           if (places !== undefined) yield* places.leave(ran)
