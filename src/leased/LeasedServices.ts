@@ -4,8 +4,13 @@
  * @since 0.1.0
  */
 import { Context, Effect, FileSystem } from "effect"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as LeasedEmbeddingModel from "./LeasedEmbeddingModel.ts"
 import * as LeasedFileSystem from "./LeasedFileSystem.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
+import * as LeasedLanguageModel from "./LeasedLanguageModel.ts"
+import * as LeasedToolkit from "./LeasedToolkit.ts"
 
 /**
  * The services that an agent may use, each behind the lease of its job.
@@ -21,7 +26,12 @@ export type LeasedServices = Context.Service.Identifier<(typeof keys)[number]>
  * @category constants
  * @since 0.1.0
  */
-export const keys = [FileSystem.FileSystem] as const
+export const keys = [
+  FileSystem.FileSystem,
+  LanguageModel.LanguageModel,
+  EmbeddingModel.EmbeddingModel,
+  LeasedToolkit.LeasedToolkit
+] as const
 
 /**
  * Makes the services of a job. What the host offers is read where this is evaluated: where the runtime is built.
@@ -29,9 +39,18 @@ export const keys = [FileSystem.FileSystem] as const
  * @category constructors
  * @since 0.1.0
  */
-export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.map(
-  LeasedFileSystem.LeasedFileSystem,
-  (fileSystem) => (job) => Context.make(FileSystem.FileSystem, fileSystem(job))
+export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.gen(
+  function* () {
+    const fileSystem = yield* LeasedFileSystem.LeasedFileSystem
+    const languageModel = yield* LeasedLanguageModel.LeasedLanguageModel
+    const embeddingModel = yield* LeasedEmbeddingModel.LeasedEmbeddingModel
+    return (job) =>
+      Context.make(FileSystem.FileSystem, fileSystem(job)).pipe(
+        Context.add(LanguageModel.LanguageModel, languageModel(job)),
+        Context.add(EmbeddingModel.EmbeddingModel, embeddingModel(job)),
+        Context.add(LeasedToolkit.LeasedToolkit, LeasedToolkit.forJob(job))
+      )
+  }
 )
 
 /**
@@ -40,4 +59,11 @@ export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context
  * @category constructors
  * @since 0.1.0
  */
-export const refusing: Context.Context<LeasedServices> = Context.make(FileSystem.FileSystem, LeasedFileSystem.refusing)
+export const refusing: Context.Context<LeasedServices> = Context.make(
+  FileSystem.FileSystem,
+  LeasedFileSystem.refusing
+).pipe(
+  Context.add(LanguageModel.LanguageModel, LeasedLanguageModel.refusing),
+  Context.add(EmbeddingModel.EmbeddingModel, LeasedEmbeddingModel.refusing),
+  Context.add(LeasedToolkit.LeasedToolkit, LeasedToolkit.refusing)
+)

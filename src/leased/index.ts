@@ -3,7 +3,11 @@
  *
  * @since 0.1.0
  */
+export * as LeasedEmbeddingModel from "./LeasedEmbeddingModel.ts"
 export * as LeasedFileSystem from "./LeasedFileSystem.ts"
 export * as LeasedJob from "./LeasedJob.ts"
+export * as LeasedLanguageModel from "./LeasedLanguageModel.ts"
 export * as LeasedServices from "./LeasedServices.ts"
 export * as LeasedTool from "./LeasedTool.ts"
+export * as LeasedToolkit from "./LeasedToolkit.ts"
+export * as ModelPolicy from "./ModelPolicy.ts"

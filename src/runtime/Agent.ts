@@ -22,8 +22,10 @@
  * @since 0.1.0
  */
 import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, Scope, Tracer } from "effect"
+import type * as AiError from "effect/ai/AiError"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
+import * as LeasedToolkit from "../leased/LeasedToolkit.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
@@ -48,7 +50,7 @@ export type Services = JobContext.JobContext | LeaseGuard.LeaseGuard | LeasedSer
  * @category models
  * @since 0.1.0
  */
-export type HostError = ArcpError.ArcpError | PlatformError.PlatformError
+export type HostError = ArcpError.ArcpError | PlatformError.PlatformError | AiError.AiError
 
 /**
  * @category models
@@ -119,6 +121,7 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
     Effect.gen(function* () {
       const registry = yield* AgentRegistry.AgentRegistry
       const surroundings = yield* Effect.context<Requirements<Input, Output, Failure, R>>()
+      const tools = LeasedToolkit.handlersIn(surroundings)
       const decode = SchemaParser.decodeUnknownEffect(contract.input)
       const encode = SchemaParser.encodeUnknownEffect(contract.output)
       const failure = describeFailure(contract)
@@ -157,11 +160,15 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
             Effect.map(
               (decoded) =>
                 // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service
-                // that the agent did not ask for by its type is not within its reach.
+                // that the agent did not ask for by its type is not within its reach. Tools are among the surroundings, and become the job's.
                 Effect.updateContext(
                   run(decoded),
                   (job: Context.Context<Services>) =>
-                    Context.merge(surroundings, ofJob(job)) as Context.Context<
+                    Context.mergeAll(
+                      surroundings,
+                      Context.get(job, LeasedToolkit.LeasedToolkit)(tools),
+                      ofJob(job)
+                    ) as Context.Context<
                       R | Output["EncodingServices"] | Failure["EncodingServices"]
                     >
                 ) as AgentRegistry.Prepared

@@ -13,7 +13,7 @@ import type * as SessionMessage from "../protocol/SessionMessage.ts"
  * @category models
  * @since 0.1.0
  */
-export type Served = Exclude<Feature.Feature, "cost.budget" | "model.use" | "provisioned_credentials">
+export type Served = Exclude<Feature.Feature, "cost.budget" | "provisioned_credentials">
 
 /**
  * @category models
@@ -98,6 +98,7 @@ export const defaults: RuntimeConfig = {
     "list_jobs",
     "subscribe",
     "lease_expires_at",
+    "model.use",
     "progress",
     "result_chunk",
     "agent_versions"
