@@ -148,7 +148,7 @@ export const make = (entries: ReadonlyArray<Entry>): Result.Result<PriceTable, I
       )
       if (known.has(pattern.canonical)) return yield* Result.fail(invalid("model", "an entry before has this pattern"))
       known.add(pattern.canonical)
-      if (Result.isFailure(Amount.parse(`${entry.currency}:1`))) {
+      if (typeof entry.currency !== "string" || Result.isFailure(Amount.parse(`${entry.currency}:1`))) {
         return yield* Result.fail(invalid("currency", `${shown(entry.currency)} is not a currency such as "USD"`))
       }
       const prices = new Map<string, BigDecimal.BigDecimal>()
@@ -210,10 +210,7 @@ const whole = (count: number | undefined): number =>
 export const cost = (self: PriceTable, model: string, usage: Usage): Option.Option<Amount.Amount> => {
   const row = rowOf(self, model)
   if (row === undefined) return Option.none()
-  const value = kinds.reduce(
-    (sum, kind) => BigDecimal.sum(sum, tokens(row.tokens[kind], whole(usage[kind]))),
-    row.call
-  )
+  const value = kinds.reduce((sum, kind) => BigDecimal.sum(sum, tokens(row.tokens[kind], whole(usage[kind]))), row.call)
   return Option.some({ currency: row.currency, value: BigDecimal.normalize(value) })
 }
 

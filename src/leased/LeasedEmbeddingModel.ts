@@ -48,9 +48,7 @@ type EmbedMany = Parameters<typeof EmbeddingModel.make>[0]["embedMany"]
 
 /** Effect makes all members from this one. Requests are gathered as long as they come from the same surroundings, spans aside. */
 const assemble = (embedMany: EmbedMany): EmbeddingModel.EmbeddingModel =>
-  Effect.runSync(
-    EmbeddingModel.make({ embedMany, batchKey: (context) => Context.omit(Tracer.ParentSpan)(context) })
-  )
+  Effect.runSync(EmbeddingModel.make({ embedMany, batchKey: (context) => Context.omit(Tracer.ParentSpan)(context) }))
 
 /**
  * The model `raw` as far as the lease of a job goes, which names it by this id.
@@ -68,7 +66,11 @@ export const make = (
   return assemble(({ inputs }) =>
     Effect.scoped(
       Effect.gen(function* () {
-        const call = yield* ModelCall.open(model, "embedMany", policy.atMost({ model: id, inputs }))
+        const call = yield* ModelCall.open(model, "embedMany", {
+          input: 0,
+          output: 0,
+          ...policy.atMost({ model: id, inputs })
+        })
         call.sent()
         const { embeddings, usage } = yield* Effect.tapError(raw.embedMany(inputs), (error) =>
           Effect.sync(() => call.failed(error))

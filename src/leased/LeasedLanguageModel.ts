@@ -58,7 +58,8 @@ export interface Request {
  * @category combinators
  * @since 0.1.0
  */
-export const bytesOf = (prompt: Prompt.Prompt): number => new TextEncoder().encode(JSON.stringify(prompt.content)).length
+export const bytesOf = (prompt: Prompt.Prompt): number =>
+  new TextEncoder().encode(JSON.stringify(prompt.content)).length
 
 type TextOptions = ModelTools.TextOptions
 
@@ -134,7 +135,7 @@ export const make = (
   const admit = Effect.fnUntraced(function* <O extends TextOptions>(method: string, options: O) {
     const prompt = Prompt.make(options.prompt)
     const toolkit = yield* resolve(options.toolkit)
-    const call = yield* ModelCall.open(model, method, policy.atMost({ model: id, prompt }))
+    const call = yield* ModelCall.open(model, method, { embedding: 0, ...policy.atMost({ model: id, prompt }) })
     const tools = ModelTools.make(job, method, options, prompt, toolkit, call.withdrawn)
     yield* tools.ask
     return { call, tools, request: { ...options, prompt, toolkit: tools.toolkit } }
@@ -143,11 +144,7 @@ export const make = (
   const generate = Effect.fnUntraced(function* <
     O extends TextOptions,
     A extends LanguageModel.GenerateTextResponse<ModelTools.Tools, Mode>
-  >(
-    method: string,
-    options: O,
-    ask: (request: O, call: ModelCall.ModelCall) => Effect.Effect<A, unknown, unknown>
-  ) {
+  >(method: string, options: O, ask: (request: O, call: ModelCall.ModelCall) => Effect.Effect<A, unknown, unknown>) {
     const { response, tools } = yield* Effect.scoped(
       Effect.gen(function* () {
         const { call, request, tools } = yield* admit(method, options)
@@ -206,7 +203,10 @@ export const make = (
             Stream.filter((part) => part.type !== "finish" || finishes.push(part) === 0),
             Stream.interruptWhen(call.expiry)
           )
-          const rest = Stream.concat(tools.results, Stream.fromIterable(finishes))
+          const rest = Stream.concat(
+            tools.results,
+            Stream.suspend(() => Stream.fromIterable(finishes))
+          )
           return Stream.concat(answer, Stream.unwrap(Effect.as(call.settle, rest)))
         })
       )

@@ -47,12 +47,15 @@ const call = <A, E, R, A2, E2>(
       ran = true
       return run
     })
-    return Effect.catchCause(LeasedTool.call(job, name, args as Json.Json, tool), (cause): Effect.Effect<A2, E | E2> => {
-      const denial = ran ? undefined : cause.reasons.find(Cause.isFailReason)
-      return denial === undefined
-        ? Effect.failCause(cause as Cause.Cause<E>)
-        : refuse(AiDenial.make("Toolkit", `${name}.handle`, denial.error as LeaseGuard.Denial))
-    })
+    return Effect.catchCause(
+      LeasedTool.call(job, name, args as Json.Json, tool),
+      (cause): Effect.Effect<A2, E | E2> => {
+        const denial = ran ? undefined : cause.reasons.find(Cause.isFailReason)
+        return denial === undefined
+          ? Effect.failCause(cause as Cause.Cause<E>)
+          : refuse(AiDenial.make("Toolkit", `${name}.handle`, denial.error as LeaseGuard.Denial))
+      }
+    )
   })
 
 // ------------------------------------------------------------------------------------------------------------- handlers
@@ -77,10 +80,7 @@ const inFrontOf = (raw: Handler, handler: Handler["handler"]): Handler => {
   return guard
 }
 
-const mapHandlers = (
-  handlers: Context.Context<never>,
-  f: (raw: Handler) => Handler
-): Context.Context<never> =>
+const mapHandlers = (handlers: Context.Context<never>, f: (raw: Handler) => Handler): Context.Context<never> =>
   handlers.mapUnsafe.size === 0
     ? handlers
     : Context.makeUnsafe(new Map(Array.from(handlers.mapUnsafe, ([key, raw]) => [key, f(raw)])))
@@ -199,6 +199,9 @@ export const make = <Tools extends Record<string, Tool.Any>>(
     const tool = Object.hasOwn(toolkit.tools, name) ? toolkit.tools[name] : undefined
     // There is nothing to run, and the toolkit says so itself.
     if (tool === undefined) return yield* toolkit.handle(name, params, id, options)
+    if (yield* ToolPermit.take(job, String(name))) {
+      return yield* ToolPermit.give(toolkit.handle(name, params, id, options), job, String(name))
+    }
 
     const decoded = Schema.decodeUnknownEffect(tool.parametersSchema)(params, options) as Effect.Effect<
       unknown,
@@ -220,7 +223,8 @@ export const make = <Tools extends Record<string, Tool.Any>>(
         last?.isFailure === true ? Effect.fail(new Returned(last.result)) : Effect.succeed(last?.result)
       )
     })
-    const refuse = (error: AiError.AiError) => Effect.flatMap(denied(tool, error), (result) => Queue.offer(results, result))
+    const refuse = (error: AiError.AiError) =>
+      Effect.flatMap(denied(tool, error), (result) => Queue.offer(results, result))
     const fiber = yield* call(job, String(name), args, ToolPermit.give(run, job, String(name)), refuse).pipe(
       Effect.catchIf(
         (error) => error instanceof Returned,
