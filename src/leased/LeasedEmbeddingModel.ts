@@ -11,7 +11,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, type Layer, Tracer } from "effect"
+import { Context, Effect, type Layer, References, Tracer } from "effect"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import type * as Model from "effect/ai/Model"
 import type * as PriceTable from "../authority/PriceTable.ts"
@@ -46,9 +46,12 @@ export const bytesOf = (inputs: ReadonlyArray<string>): number => {
 
 type EmbedMany = Parameters<typeof EmbeddingModel.make>[0]["embedMany"]
 
-/** Effect makes all members from this one. Requests are gathered as long as they come from the same surroundings, spans aside. */
+/** What differs from call to call without making a difference to it. */
+const withoutTraces = Context.omit(Tracer.ParentSpan, References.CurrentStackFrame)
+
+/** Effect makes all members from this one. Requests are gathered as long as they come from the same surroundings. */
 const assemble = (embedMany: EmbedMany): EmbeddingModel.EmbeddingModel =>
-  Effect.runSync(EmbeddingModel.make({ embedMany, batchKey: (context) => Context.omit(Tracer.ParentSpan)(context) }))
+  Effect.runSync(EmbeddingModel.make({ embedMany, batchKey: (context) => withoutTraces(context) }))
 
 /**
  * The model `raw` as far as the lease of a job goes, which names it by this id.

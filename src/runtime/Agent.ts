@@ -168,9 +168,7 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
                       surroundings,
                       Context.get(job, LeasedToolkit.LeasedToolkit)(tools),
                       ofJob(job)
-                    ) as Context.Context<
-                      R | Output["EncodingServices"] | Failure["EncodingServices"]
-                    >
+                    ) as Context.Context<R | Output["EncodingServices"] | Failure["EncodingServices"]>
                 ) as AgentRegistry.Prepared
             ),
             Effect.provideContext(surroundings)

@@ -22,7 +22,7 @@ const deferred = {
   budget: "cost.budget is not advertised; counters and their enforcement come with the budget ledger",
   credentials: "provisioned_credentials is not advertised; issue, rotation and revocation come with the provisioner",
   expiry: "expires_at is validated but nothing ends a job at that instant yet; that comes with the expiry timer",
-  leased: "only fs.* and tool.call are mediated so far; models and outbound HTTP come with the leased services"
+  leased: "only fs.*, tool.call and model.use are mediated so far; outbound HTTP comes with the leased services"
 } as const
 
 // A table, one row per requirement.
@@ -142,8 +142,8 @@ const rows = [
   { id: "C-111", section: "§9.6", level: "MAY", role: "R", text: "cost.budget.remaining metrics emitted, may be negative, never counted as cost", deferred: deferred.budget },
   { id: "C-112", section: "§9.6", level: "MUST", role: "R", text: "Amount grammar enforced", deferred: deferred.budget },
   { id: "C-113", section: "§9.6", level: "SHOULD", role: "R", text: "Upstream budget failures are translated to BUDGET_EXHAUSTED", deferred: deferred.budget },
-  { id: "C-114", section: "§9.7", level: "MUST", role: "R", text: "Model not matched → PERMISSION_DENIED; matched passes", deferred: deferred.leased },
-  { id: "C-115", section: "§9.7", level: "MUST", role: "R", text: "Lease without model.use: denied when policy requires it", deferred: deferred.leased },
+  { id: "C-114", section: "§9.7", level: "MUST", role: "R", text: "Model not matched → PERMISSION_DENIED; matched passes" },
+  { id: "C-115", section: "§9.7", level: "MUST", role: "R", text: "Lease without model.use: denied when policy requires it" },
   { id: "C-116", section: "§9.8.2", level: "MUST", role: "R", text: "Credentials appear in job.accepted and not later, each value unique per job, revoked exactly once on every terminal status", deferred: deferred.credentials },
   { id: "C-117", section: "§9.8.1", level: "MUST", role: "C", text: "Credential with unknown scheme ignored, others kept, submit succeeds" },
   { id: "C-118", section: "§9.8.2", level: "MUST", role: "R", text: "Rotation → status credential_rotated with id and new value; old one revoked", deferred: deferred.credentials },

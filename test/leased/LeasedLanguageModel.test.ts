@@ -1,11 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option, Result, Schema, Stream } from "effect"
-import { AiError, IdGenerator, LanguageModel, Model, Prompt, Telemetry, Tool, Toolkit } from "effect/ai"
+import { Deferred, Effect, Exit, Fiber, Schema, Stream } from "effect"
+import { AiError, type LanguageModel, Prompt, Telemetry } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as LeasedLanguageModel from "../../src/leased/LeasedLanguageModel.ts"
 import type * as ModelPolicy from "../../src/leased/ModelPolicy.ts"
 import type * as ArcpError from "../../src/protocol/ArcpError.ts"
-import { verifies } from "../conformance/verifies.ts"
 import * as Scripted from "./ScriptedModel.ts"
 
 const id = "acme/small"

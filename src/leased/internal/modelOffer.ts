@@ -17,7 +17,7 @@ export interface Kind<Identifier, M extends object, Request> {
   readonly absent: (id: string, reason: string) => M
 }
 
-export interface ModelOffer<Identifier, M extends object, Request> {
+export interface ModelOffer<Identifier, Request> {
   readonly layer: (
     id: string,
     options: ModelPolicy.Options<Request>
@@ -34,7 +34,7 @@ export const make = <Identifier, M extends object, Request>({
   factory,
   lease,
   service
-}: Kind<Identifier, M, Request>): ModelOffer<Identifier, M, Request> => {
+}: Kind<Identifier, M, Request>): ModelOffer<Identifier, Request> => {
   /** By which the model that a job has finds the others. */
   const picks = new WeakMap<M, (id: string) => M>()
 
