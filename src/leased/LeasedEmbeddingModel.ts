@@ -150,7 +150,19 @@ export const layerModels = <
   PriceTable.InvalidPrice | Layer.Error<Models[keyof Models]>,
   Layer.Services<Models[keyof Models]>
 > =>
-  offer.layerModels<Layer.Error<Models[keyof Models]>, Layer.Services<Models[keyof Models]>>(models as never, options)
+  offer.layerModels(
+    models as Readonly<
+      Record<
+        string,
+        Layer.Layer<
+          EmbeddingModel.EmbeddingModel,
+          Layer.Error<Models[keyof Models]>,
+          Layer.Services<Models[keyof Models]>
+        >
+      >
+    >,
+    options
+  )
 
 /**
  * Within an agent, the model of this id in place of the one that its job has, see `LeasedLanguageModel.model`.

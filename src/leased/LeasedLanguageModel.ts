@@ -189,18 +189,16 @@ export const make = (
             return folded.streamText(request)
           }).pipe(
             Stream.tapError((error) => Effect.sync(() => call.failed(error))),
-            Stream.mapArrayEffect((parts) =>
-              call.alive.pipe(
-                Effect.andThen(() => {
-                  if (parts.some(isAnswer)) call.answering()
-                  note(call, parts)
-                  return Effect.forEach(parts, tools.heard, { discard: true })
-                }),
+            Stream.mapArrayEffect((parts) => {
+              if (parts.some(isAnswer)) call.answering()
+              note(call, parts)
+              return call.alive.pipe(
+                Effect.andThen(Effect.forEach(parts, tools.heard, { discard: true })),
                 Effect.as(parts)
               )
-            ),
+            }),
             // The finish comes after the results of the tools, as without a lease.
-            Stream.filter((part) => part.type !== "finish" || finishes.push(part) === 0),
+            Stream.filter((part) => part.type !== "finish" || tools.toolkit === undefined || finishes.push(part) === 0),
             Stream.interruptWhen(call.expiry)
           )
           const rest = Stream.concat(
@@ -293,7 +291,19 @@ export const layerModels = <
   PriceTable.InvalidPrice | Layer.Error<Models[keyof Models]>,
   Layer.Services<Models[keyof Models]>
 > =>
-  offer.layerModels<Layer.Error<Models[keyof Models]>, Layer.Services<Models[keyof Models]>>(models as never, options)
+  offer.layerModels(
+    models as Readonly<
+      Record<
+        string,
+        Layer.Layer<
+          LanguageModel.LanguageModel,
+          Layer.Error<Models[keyof Models]>,
+          Layer.Services<Models[keyof Models]>
+        >
+      >
+    >,
+    options
+  )
 
 /**
  * Within an agent, the model of this id in place of the one that its job has: a layer as those of providers are, to be provided to a part of

@@ -7,7 +7,7 @@ import * as Feature from "../../src/protocol/Feature.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as Scripted from "../leased/ScriptedModel.ts"
-import { assertRefused, answer, bodies, join, kinds, run, sendSubmit } from "./Conversation.ts"
+import { assertRefused, answer, bodies, join, kinds, outcome, run, sendSubmit, submit } from "./Conversation.ts"
 import { verifies } from "./verifies.ts"
 
 const Writer = Agent.make({
@@ -113,4 +113,25 @@ describe("Models", () => {
       assert.containSubset(refusal.payload["details"], { feature: "model.use" })
     }).pipe(withModels())
   )
+
+  it.effect("tell what a request can have cost when the job is cancelled in the middle, before it ends", () => {
+    const endless = Layer.succeed(LanguageModel.LanguageModel, Scripted.language(Effect.never).model)
+    const host = LeasedLanguageModel.layer("acme/small", {
+      prices: [Scripted.dollar],
+      atMost: { input: 1000, output: 1000 }
+    })
+    return Effect.gen(function* () {
+      const peer = yield* join()
+      const { job_id } = yield* submit(peer, "writer", "small", using("**"))
+      yield* peer.expect("job.event")
+      yield* peer.send({ type: "job.cancel", job_id, payload: {} })
+      const { frames, terminal } = yield* outcome(peer, job_id)
+      assert.strictEqual(terminal.payload["code"], "CANCELLED")
+      assert.containSubset(bodies(frames, "metric"), [{ value: 0.002, dimensions: { estimated: "at_most" } }])
+    }).pipe(
+      Effect.provide(
+        ArcpTest.layerRuntime({ agents: WriterLive }).pipe(Layer.provide(Layer.provide(host, endless)), Layer.orDie)
+      )
+    )
+  })
 })

@@ -367,18 +367,24 @@ describe("a stream", () => {
         authorize: () => Effect.suspend(() => (++asked > 2 ? Effect.fail(expired) : Effect.void))
       }
       const { model } = Scripted.language(
-        Scripted.parts(Scripted.delta("a"), Scripted.delta("b"), Scripted.finish(1, 1))
+        Scripted.parts(Scripted.delta("a"), Scripted.delta("b"), Scripted.finish(1, 1)),
+        Scripted.parts(Scripted.delta("a"), Scripted.finish(100, 20))
       )
-      const seen: Array<string> = []
-      const stream = leased(model, { ...base, guard }).streamText({ prompt: "hi" })
-      const { cause } = yield* Scripted.denial(
-        Stream.runForEach(stream, (part) => {
-          seen.push(part.type === "text-delta" ? part.delta : part.type)
-          return Effect.void
-        })
-      )
-      assert.strictEqual(cause._tag, "LeaseExpired")
-      assert.deepStrictEqual(seen, ["a"])
+      const subject = leased(model, { ...base, guard })
+      for (const told of [[], [cost(0.00012)]]) {
+        asked = 0
+        const seen: Array<string> = []
+        const { cause } = yield* Scripted.denial(
+          Stream.runForEach(subject.streamText({ prompt: "hi" }), (part) => {
+            seen.push(part.type === "text-delta" ? part.delta : part.type)
+            return Effect.void
+          })
+        )
+        assert.strictEqual(cause._tag, "LeaseExpired")
+        assert.deepStrictEqual(seen, ["a"])
+        // What is known of its cost by then is told.
+        assert.deepStrictEqual(Scripted.costs(base), told)
+      }
     })
   )
 
