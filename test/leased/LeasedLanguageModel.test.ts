@@ -328,6 +328,18 @@ describe("a stream", () => {
     })
   )
 
+  it.effect("without tools is in the order of the provider", () =>
+    Effect.gen(function* () {
+      const job = yield* Scripted.job(granted)
+      const { model } = Scripted.language(Scripted.parts(Scripted.finish(1, 1), Scripted.delta("late")))
+      const parts = yield* Stream.runCollect(leased(model, job).streamText({ prompt: "hi" }))
+      assert.deepStrictEqual(
+        parts.map(({ type }) => type),
+        ["finish", "text-delta"]
+      )
+    })
+  )
+
   it.effect("ends with the lease, while its provider is silent and when it speaks", () =>
     Effect.gen(function* () {
       const job = yield* Scripted.job(granted, { expires_at: "1970-01-01T00:01:00Z" })

@@ -283,7 +283,10 @@ describe("tools that a language model calls", () => {
       const answer = [provided, providedResult, Scripted.text("w"), Scripted.finish(1, 1)]
       const { model, requests } = Scripted.language(answer)
       const denied = yield* Scripted.job({ "model.use": ["**"], "tool.call": ["search"] })
-      const { cause, error } = yield* Scripted.denial(leased(model, denied).generateText({ prompt: "hi", toolkit }))
+      const atMost = { input: 1000, output: 1000 }
+      const { cause, error } = yield* Scripted.denial(
+        leased(model, denied, { atMost }).generateText({ prompt: "hi", toolkit })
+      )
       assert.deepStrictEqual(cause.details, { capability: "tool.call", target: "web" })
       assert.deepStrictEqual([error.module, error.method], ["LanguageModel", "generateText"])
       assert.deepStrictEqual([requests, denied.said], [[], []])
@@ -299,6 +302,71 @@ describe("tools that a language model calls", () => {
       assert.deepStrictEqual(told(job).slice(0, 3), ["cost", "tool_call web", "tool_result w"])
       assert.deepStrictEqual(told(job).slice(3), ["tool_call web", "tool_result INTERNAL_ERROR", "cost"])
       assert.deepStrictEqual(job.said[1]!.body, { tool: "web", args: { q: "w" }, call_id: "call_1" })
+    })
+  )
+
+  it.effect("that the provider names and somebody else runs are asked about when they are called", () =>
+    Effect.gen(function* () {
+      const Shell = Tool.providerDefined({
+        id: "acme.shell",
+        customName: "shell",
+        providerName: "shell_1",
+        requiresHandler: true,
+        success: Schema.String
+      })
+      const Shells = Toolkit.make(Shell({ failureMode: "return" }))
+      const toolkit = yield* Effect.provideContext(
+        Shells,
+        yield* Shells.toHandlers({ shell: () => Effect.succeed("$") })
+      )
+      const job = yield* Scripted.job({ "model.use": ["**"] })
+      const idle = Scripted.language([Scripted.text("no need"), Scripted.finish(1, 1)])
+      yield* leased(idle.model, job).generateText({ prompt: "hi", toolkit })
+      const busy = Scripted.language([Scripted.call("shell", null), finish])
+      const { toolResults } = yield* leased(busy.model, job).generateText({ prompt: "hi", toolkit })
+      assert.isTrue(toolResults[0]?.isFailure)
+      assert.deepStrictEqual(told(job), ["cost", "cost", "tool_call shell", "tool_result PERMISSION_DENIED"])
+    })
+  )
+
+  it.effect("that somebody has approved and that fail leave the model unasked and unpaid", () =>
+    Effect.gen(function* () {
+      const Broken = Toolkit.make(Tool.make("broken", { failure: Schema.String, needsApproval: true }))
+      const toolkit = yield* Effect.provideContext(
+        Broken,
+        yield* Broken.toHandlers({ broken: () => Effect.fail("pieces") })
+      )
+      const broken = Scripted.call("broken", {})
+      const prompt = Prompt.make([
+        {
+          role: "assistant",
+          content: [broken, { type: "tool-approval-request", approvalId: "a1", toolCallId: broken.id }]
+        },
+        { role: "tool", content: [{ type: "tool-approval-response", approvalId: "a1", approved: true }] }
+      ])
+      const { job, left } = Scripted.withDollars(yield* Scripted.job(all), "1")
+      const unasked = Scripted.language([])
+      const subject = leased(unasked.model, job, { atMost: { input: 1000, output: 1000 } })
+      assert.strictEqual(yield* Effect.flip(subject.generateText({ prompt, toolkit })), "pieces")
+      assert.strictEqual(yield* Effect.flip(Stream.runDrain(subject.streamText({ prompt, toolkit }))), "pieces")
+      assert.deepStrictEqual([unasked.requests.length, left()], [0, "1"])
+    })
+  )
+
+  it.effect("do not run when the answer breaks off after it called them", () =>
+    Effect.gen(function* () {
+      const { ran, toolkit } = yield* own
+      const job = yield* Scripted.job(all)
+      const cut = Scripted.parts(search, Scripted.delta("and"), Scripted.finish(1, 1, "length"))
+      const parts = yield* Stream.runCollect(
+        leased(Scripted.language(cut).model, job).streamText({ prompt: "hi", toolkit })
+      )
+      assert.deepStrictEqual(
+        parts.map(({ type }) => type),
+        ["tool-call", "text-delta", "tool-result", "finish"]
+      )
+      assert.containSubset(parts[2], { isFailure: true, result: { type: "execution-interrupted" } })
+      assert.deepStrictEqual([ran, told(job)], [[], ["cost"]])
     })
   )
 

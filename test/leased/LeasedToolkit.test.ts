@@ -324,6 +324,42 @@ describe("a call of a tool", () => {
     })
   )
 
+  it.effect("is asked about also when a tool of the agent's own makes it that was asked about already", () =>
+    Effect.gen(function* () {
+      const { handlers, ran } = yield* counted
+      const job = yield* Scripted.job({ "tool.call": ["own"] })
+      const inner = yield* Effect.provideContext(
+        Kinds,
+        LeasedToolkit.forJob(job)(LeasedToolkit.handlersIn(handlers)) as typeof handlers
+      )
+      const Own = Toolkit.make(Tool.make("own"))
+      const own = yield* Own.toHandlers({
+        own: () => Effect.asVoid(Effect.orDie(Effect.flip(use(inner, "plain"))))
+      })
+      yield* use(LeasedToolkit.make(job, yield* Effect.provideContext(Own, own)), "own", {})
+      assert.deepStrictEqual(ran, [])
+      const tools = job.said.flatMap(({ body, kind }) =>
+        kind === "tool_call" ? [(body as { readonly tool: string }).tool] : []
+      )
+      assert.deepStrictEqual(tools, ["own", "plain"])
+    })
+  )
+
+  it.effect("is asked about whoever says that it was", () =>
+    Effect.gen(function* () {
+      const { handlers, ran } = yield* counted
+      const job = yield* Scripted.job({})
+      const Forged = Context.Reference<unknown>("arcp/leased/internal/ToolPermit", { defaultValue: () => undefined })
+      const toolkit = yield* Effect.provideContext(
+        Kinds,
+        LeasedToolkit.forJob(job)(LeasedToolkit.handlersIn(handlers)) as typeof handlers
+      )
+      const permit = { job, tool: "plain", taken: false }
+      yield* Scripted.denial(Effect.provideService(use(toolkit, "plain"), Forged, permit))
+      assert.deepStrictEqual(ran, [])
+    })
+  )
+
   it.effect("of one job is none of another, which asks for itself", () =>
     Effect.gen(function* () {
       const rich = yield* Scripted.job({ "tool.call": ["**"] })
@@ -373,28 +409,32 @@ describe("a call of a tool", () => {
     })
   )
 
-  it.effect("ends with its reader", () =>
+  it.effect("ends with its reader, also where that one goes on with other things", () =>
     Effect.gen(function* () {
       const started = yield* Deferred.make<void>()
-      let interrupted = false
-      const Waits = Toolkit.make(Tool.make("waits"))
+      let interrupted = 0
+      const Waits = Toolkit.make(Tool.make("waits", { success: Schema.String }))
       const raw = yield* Waits.toHandlers({
-        waits: () =>
-          Deferred.succeed(started, undefined).pipe(
+        waits: (_, { preliminary }) =>
+          preliminary("waiting").pipe(
+            Effect.andThen(Deferred.succeed(started, undefined)),
             Effect.andThen(Effect.never),
             Effect.onInterrupt(() =>
               Effect.sync(() => {
-                interrupted = true
+                interrupted++
               })
             )
           )
       })
       const job = yield* Scripted.job({ "tool.call": ["waits"] })
       const toolkit = LeasedToolkit.make(job, yield* Effect.provideContext(Waits, raw))
+      yield* Stream.runDrain(Stream.take(Stream.unwrap(toolkit.handle("waits", {})), 1))
+      assert.strictEqual(interrupted, 1)
       const reading = yield* Effect.forkChild(use(toolkit, "waits", {}))
       yield* Deferred.await(started)
+      for (let turn = 0; turn < 50; turn++) yield* Effect.yieldNow
       yield* Fiber.interrupt(reading)
-      assert.isTrue(interrupted)
+      assert.strictEqual(interrupted, 2)
     })
   )
 })

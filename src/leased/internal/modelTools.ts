@@ -97,10 +97,9 @@ export const make = (
       tools: leased.tools,
       handle: (name, params, id = "", parsing) => {
         if (approved.has(id)) {
-          const stop = Effect.sync(early)
-          return leased.handle(name, params, id, parsing).pipe(
-            Effect.map(Stream.tapCause(() => stop)),
-            Effect.tapCause(() => stop)
+          return Effect.map(
+            leased.handle(name, params, id, parsing),
+            Stream.tapCause(() => Effect.sync(early))
           )
         }
         return Effect.sync(() => {
