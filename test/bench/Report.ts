@@ -12,7 +12,17 @@ export interface Row {
   readonly median: number
   readonly values: ReadonlyArray<number>
   readonly ratios: ReadonlyArray<{ readonly raw: string; readonly ratio: number }>
-  readonly demand: { readonly below: number; readonly met: boolean } | undefined
+  readonly verdicts: ReadonlyArray<Verdict>
+}
+
+/** What was asked for, what was measured, and whether that is it. */
+export interface Verdict {
+  readonly asked: string
+  readonly measured: string
+  readonly value: number
+  readonly met: boolean
+  /** Whether it is also what would be better still, if anybody said that. */
+  readonly stretch?: boolean
 }
 
 export interface Outcome {
@@ -20,6 +30,8 @@ export interface Outcome {
   readonly title: string
   readonly notes: ReadonlyArray<string>
   readonly rows: ReadonlyArray<Row>
+  /** Why nothing was measured. */
+  readonly failure?: string
 }
 
 export interface Report {
@@ -38,8 +50,50 @@ const valuesOf = ({ rounds }: Measured, metric: string): ReadonlyArray<number> =
   rounds.flatMap((round) => round[metric] ?? [])
 
 /** Compares round by round, so that what slowed the machine down for a while slowed both sides. */
-const ratioOf = (ours: ReadonlyArray<number>, raw: ReadonlyArray<number>): number =>
-  Case.median(ours.map((value, round) => value / (raw[round] ?? NaN)))
+const compare = (
+  ours: ReadonlyArray<number>,
+  others: ReadonlyArray<number>,
+  by: NonNullable<Case.Reference["by"]> = "ratio"
+): number =>
+  Case.median(
+    ours.map((value, round) => (by === "ratio" ? value / (others[round] ?? NaN) : value - (others[round] ?? NaN)))
+  )
+
+const judge = (
+  metric: Case.Metric,
+  self: Measured,
+  measured: ReadonlyArray<Measured>,
+  demand: Case.Demand
+): ReadonlyArray<Verdict> => {
+  if (demand.of === undefined ? self.subject.kind === "raw" : self.subject.name !== demand.of) return []
+  const { atLeast, atMost, stretch, to } = demand
+  const ours = valuesOf(self, metric.id)
+  const other =
+    to?.subject === undefined
+      ? self
+      : measured.find(({ subject }) => subject.name === to.subject && subject !== self.subject)
+  if (ours.length === 0 || other === undefined) return []
+  const value =
+    to === undefined
+      ? Case.median(ours)
+      : compare(ours, valuesOf(other, to.metric ?? metric.against ?? metric.id), to.by)
+  const isWithin = (bound: number) => (atLeast === undefined ? value <= bound : value >= bound)
+  const unit = to === undefined ? ` ${metric.unit}` : to.by === "excess" ? ` ${metric.unit} more` : " x"
+  const reference = to === undefined ? "" : ` ${to.by === "excess" ? "than " : ""}${to.subject ?? "the same"}`
+  const bounds = [
+    ...(atLeast === undefined ? [] : [`at least ${bound(atLeast)}`]),
+    ...(atMost === undefined ? [] : [`at most ${bound(atMost)}`])
+  ]
+  return [
+    {
+      asked: `${bounds.join(" and ")}${unit}${reference}`,
+      measured: `${figure(value)}${unit}`,
+      value,
+      met: value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY),
+      ...(stretch === undefined ? undefined : { stretch: isWithin(stretch) })
+    }
+  ]
+}
 
 export const outcome = (subject: Case.Case, measured: ReadonlyArray<Measured>): Outcome => ({
   id: subject.id,
@@ -50,27 +104,32 @@ export const outcome = (subject: Case.Case, measured: ReadonlyArray<Measured>): 
       const values = valuesOf(self, metric.id)
       if (values.length === 0) return []
       const limits = self.subject.kind === "raw" ? [] : measured.filter((other) => other.subject.kind === "raw")
-      const median = Case.median(values)
       return [
         {
           subject: self.subject.name,
           kind: self.subject.kind,
           metric: metric.name,
           unit: metric.unit,
-          median,
+          median: Case.median(values),
           values,
           ratios: limits.flatMap((limit) => {
             const raw = valuesOf(limit, metric.against ?? metric.id)
-            return raw.length === 0 ? [] : [{ raw: limit.subject.name, ratio: ratioOf(values, raw) }]
+            return raw.length === 0 ? [] : [{ raw: limit.subject.name, ratio: compare(values, raw) }]
           }),
-          demand:
-            metric.demand === undefined || self.subject.kind === "raw"
-              ? undefined
-              : { below: metric.demand, met: median < metric.demand }
+          verdicts: (metric.demands ?? []).flatMap((demand) => judge(metric, self, measured, demand))
         }
       ]
     })
   )
+})
+
+/** The outcome of a case that came to nothing. */
+export const failure = ({ id, notes, title }: Case.Case, cause: unknown): Outcome => ({
+  id,
+  title,
+  notes,
+  rows: [],
+  failure: cause instanceof Error ? cause.message : String(cause)
 })
 
 const figure = (value: number): string => {
@@ -78,11 +137,12 @@ const figure = (value: number): string => {
   return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
+const bound = (value: number): string => value.toLocaleString("en-US")
+
 const range = (values: ReadonlyArray<number>) =>
   values.length < 2 ? "" : `${figure(Math.min(...values))} .. ${figure(Math.max(...values))}`
 
-const verdict = ({ demand, unit }: Row) =>
-  demand === undefined ? [] : [`${demand.met ? "within" : "MISSES"} the ${demand.below} ${unit} asked for`]
+const word = ({ met, stretch }: Verdict): string => (met ? (stretch === true ? "well met" : "met") : "MISSED")
 
 const table = (cells: ReadonlyArray<ReadonlyArray<string>>, numeric: ReadonlySet<number>): ReadonlyArray<string> => {
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
@@ -96,7 +156,7 @@ const table = (cells: ReadonlyArray<ReadonlyArray<string>>, numeric: ReadonlySet
   )
 }
 
-export const print = ({ notes, rows, title }: Outcome): string => {
+export const print = ({ failure, notes, rows, title }: Outcome): string => {
   // Each limit has a letter, so that the ratios stay readable.
   const limits = [...new Set(rows.filter((row) => row.kind === "raw").map((row) => row.subject))]
   const letter = (raw: string) => String.fromCharCode(65 + limits.indexOf(raw))
@@ -108,7 +168,7 @@ export const print = ({ notes, rows, title }: Outcome): string => {
     range(row.values),
     [
       ...row.ratios.map(({ ratio, raw }) => `${ratio.toFixed(ratio < 10 ? 2 : 0)} x ${letter(raw)}`),
-      ...verdict(row)
+      ...row.verdicts.map(word)
     ].join(", ")
   ])
   const head = ["subject", "metric", "median", "unit", "lowest .. highest", "by the raw limit"]
@@ -117,8 +177,21 @@ export const print = ({ notes, rows, title }: Outcome): string => {
     `## ${title}`,
     ...notes.map((note) => `   ${note}`),
     "",
-    ...table([head, ...cells], new Set([2, 4]))
+    ...(failure === undefined ? table([head, ...cells], new Set([2, 4])) : [`not measured: ${failure}`])
   ].join("\n")
+}
+
+/** All that was asked for, in one table. */
+export const printVerdicts = (outcomes: ReadonlyArray<Outcome>): string => {
+  const cells = outcomes.flatMap(({ failure, id, rows }) =>
+    failure === undefined
+      ? rows.flatMap(({ metric, subject, verdicts }) =>
+          verdicts.map((verdict) => [id, subject, metric, verdict.asked, verdict.measured, word(verdict)])
+        )
+      : [[id, "", "", "", "", "NOT MEASURED"]]
+  )
+  const head = ["case", "subject", "metric", "asked for", "measured", ""]
+  return ["", "## what was asked for", "", ...table([head, ...cells], new Set([4]))].join("\n")
 }
 
 export const printMachine = (machine: Machine.Facts): string =>
