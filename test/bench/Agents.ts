@@ -22,6 +22,10 @@ const say = Effect.fnUntraced(function* (count: number, message: string) {
   }
 })
 
+/** As if from a disk: each part comes in a turn of its own. */
+const document = <A>(parts: number, part: A) =>
+  Stream.mapEffect(Stream.range(1, parts), () => Effect.as(Effect.yieldNow, part))
+
 export const layer = Layer.mergeAll(
   Agent.toLayer(
     Workload.Flood,
@@ -53,10 +57,9 @@ export const layer = Layer.mergeAll(
     Workload.Document,
     Effect.fnUntraced(function* ({ encoding, parts }) {
       const job = yield* JobContext.JobContext
-      const numbers = Stream.range(1, parts)
       return yield* encoding === "utf8"
-        ? job.streamResult(Stream.map(numbers, () => Workload.partOf.utf8))
-        : job.streamResult(Stream.map(numbers, () => Workload.partOf.base64))
+        ? job.streamResult(document(parts, Workload.partOf.utf8))
+        : job.streamResult(document(parts, Workload.partOf.base64))
     })
   ),
   Agent.toLayer(Workload.Echo, Effect.succeed)

@@ -10,10 +10,7 @@ type Processor = Pick<Peer.Peer<Peer.Commands>, "processorTime">
 const gathered = "ws, gathered by 64"
 
 /** How fast events travel: those of so many jobs in each of so many sessions, with a connection for each session. */
-const make = (
-  shape: { readonly jobs: number; readonly sessions: number },
-  options: Pick<Case.Case, "id" | "title" | "rounds">
-) =>
+const make = (shape: { readonly jobs: number; readonly sessions: number }, options: Pick<Case.Case, "id" | "title">) =>
   Case.make({
     ...options,
     notes: [

@@ -29,6 +29,7 @@ export const fairness = Case.make({
     { id: "cancel", name: "cancel to outcome", unit: "ms", demands: [{ atMost: 100 }] },
     { id: "flood", name: "flood", unit: "events/s" }
   ],
+  rounds: ({ quick, rounds }) => (quick ? 1 : rounds),
   open: async (stage) => {
     const millis = stage.scale.quick ? 1000 : 5000
     const [server, client, rawServer, flooded, quiet] = await Promise.all([

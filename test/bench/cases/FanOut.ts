@@ -1,7 +1,14 @@
 import * as Case from "../Case.ts"
+import type * as Peer from "../Peer.ts"
 import type { Commands as Audience } from "../peers/rawAudience.ts"
 import type { Commands as RawServer } from "../peers/rawServer.ts"
 import type { Commands as Server } from "../peers/server.ts"
+
+/** How frames get to an audience. */
+interface Delivery {
+  readonly gather: (options: { readonly subscribers: number; readonly count: number }) => Promise<unknown>
+  readonly go: () => Promise<unknown>
+}
 
 const gathered = "ws, gathered by 64"
 
@@ -20,8 +27,11 @@ export const fanOut = Case.make({
       unit: "frames/s",
       demands: [{ to: { subject: gathered }, atLeast: 0.35 }]
     },
-    { id: "thousand", name: "to 1,000 subscribers", unit: "frames/s" }
+    { id: "thousand", name: "to 1,000 subscribers", unit: "frames/s" },
+    { id: "hundredSender", name: "processor time of the sender, 100", unit: "us/frame" },
+    { id: "thousandSender", name: "processor time of the sender, 1,000", unit: "us/frame" }
   ],
+  rounds: ({ quick, rounds }) => (quick ? 1 : rounds),
   open: async (stage) => {
     const total = stage.scale.quick ? 100_000 : 1_000_000
     const [server, rawServer, audience] = await Promise.all([
@@ -31,31 +41,50 @@ export const fanOut = Case.make({
     ])
     const [url, rawUrl] = await Promise.all([server.call("serve", {}), rawServer.call("serve", {})])
 
-    const measure = async (subscribers: number, begin: (count: number) => Promise<unknown>) => {
-      await begin(total / subscribers)
+    /** `gather` has everybody there, `go` has it sent. */
+    const measure = async (
+      sender: Pick<Peer.Peer<Peer.Commands>, "processorTime">,
+      subscribers: number,
+      { gather, go }: Delivery
+    ) => {
+      await gather({ subscribers, count: total / subscribers })
+      const before = await sender.processorTime()
+      await go()
       const seconds = await audience.call("served", undefined)
+      const after = await sender.processorTime()
       await audience.call("leave", undefined)
-      return total / seconds
+      return { rate: total / seconds, sender: (after - before) / total }
     }
-    const fromRuntime = (subscribers: number) =>
-      measure(subscribers, async (count) => {
-        await audience.call("subscribe", { url, subscribers, count })
-        await server.call("release", undefined)
-      })
-    const fromRaw = (subscribers: number) =>
-      measure(subscribers, (count) => audience.call("connect", { url: rawUrl, subscribers, count }))
+
+    const deliver = (
+      name: string,
+      kind: Case.Subject["kind"],
+      sender: Pick<Peer.Peer<Peer.Commands>, "processorTime">,
+      delivery: Delivery
+    ): Case.Subject => ({
+      name,
+      kind,
+      run: async () => {
+        const hundred = await measure(sender, 100, delivery)
+        const thousand = await measure(sender, 1000, delivery)
+        return {
+          hundred: hundred.rate,
+          thousand: thousand.rate,
+          hundredSender: hundred.sender,
+          thousandSender: thousand.sender
+        }
+      }
+    })
 
     return [
-      {
-        name: "runtime",
-        kind: "system",
-        run: async () => ({ hundred: await fromRuntime(100), thousand: await fromRuntime(1000) })
-      },
-      {
-        name: gathered,
-        kind: "raw",
-        run: async () => ({ hundred: await fromRaw(100), thousand: await fromRaw(1000) })
-      }
+      deliver("runtime", "system", server, {
+        gather: (options) => audience.call("subscribe", { url, ...options }),
+        go: () => server.call("release", undefined)
+      }),
+      deliver(gathered, "raw", rawServer, {
+        gather: (options) => audience.call("connect", { url: rawUrl, ...options }),
+        go: () => audience.call("order", undefined)
+      })
     ]
   }
 })

@@ -17,7 +17,7 @@ export const idleProcessor = Case.make({
   id: "idle-time",
   title: "processor time of a server with sessions that do nothing",
   notes: [
-    "Of 10,000 sessions over a minute, with a sign of life asked of each every 30 seconds. With --quick of 1,000 over 4, every 2 seconds.",
+    "Of 10,000 sessions over a minute, with a sign of life asked of each every 30 seconds. With --quick of 500 over 2, every second.",
     "Their client is a process of its own. Raw: JSON messages of the same kind over connections of bare ws."
   ],
   metrics: [
@@ -35,7 +35,7 @@ export const idleProcessor = Case.make({
   rounds: () => 1,
   warmup: false,
   open: async (stage) => {
-    const { heartbeat, count } = stage.scale.quick ? { heartbeat: 2, count: 1000 } : { heartbeat: 30, count: 10_000 }
+    const { heartbeat, count } = stage.scale.quick ? { heartbeat: 1, count: 500 } : { heartbeat: 30, count: 10_000 }
     const seconds = 2 * heartbeat
     Machine.requireOpenFiles(count + 200)
 

@@ -25,7 +25,7 @@ export const resume = Case.make({
   title: "resume after missed events, two processes",
   notes: [
     "From the dial to the last event and the result. Raw: a new connection that is sent as many of the same frames, gathered by 64.",
-    `Late: after a million events that were read; 200,000 with --quick. Retention: ${retention.toLocaleString("en-US")} characters.`,
+    `Late: after a million events that were read; 100,000 with --quick. Retention: ${retention.toLocaleString("en-US")} characters.`,
     "New processes for each, which have resumed once before."
   ],
   metrics: [
@@ -42,7 +42,7 @@ export const resume = Case.make({
   rounds: ({ quick }) => (quick ? 1 : 3),
   warmup: false,
   open: async (stage) => {
-    const long = stage.scale.quick ? 200_000 : 1_000_000
+    const long = stage.scale.quick ? 100_000 : 1_000_000
 
     /** Starts a server and somebody who can leave it and come back; `missing` does that, and tells how long the way back took. */
     const travel = async <V>(

@@ -10,6 +10,8 @@ let present: Array<WebSocket> = []
 /** Done with the time of the last frame. */
 let served: Promise<number> | undefined
 let began = 0
+/** Frames for each connection to the raw server. */
+let ordered = 0
 
 /** Waits until each of the present has so many frames. */
 const serve = (frames: number) => {
@@ -55,7 +57,7 @@ const commands = {
     present.push(submitter)
   },
 
-  /** Opens so many connections to the raw server, and asks it to send to all of them. */
+  /** Opens so many connections to the raw server. */
   connect: async ({
     count,
     subscribers,
@@ -67,8 +69,10 @@ const commands = {
   }) => {
     present = await Raw.openMany(subscribers, () => Raw.connect(`${url}/fan`))
     serve(count)
-    Raw.send(present[0]!, { way: "gathered", count })
+    ordered = count
   },
+  /** Asks the raw server to send to all of them. */
+  order: () => Raw.send(present[0]!, { way: "gathered", count: ordered }),
 
   /** Seconds from the first frame to the last. */
   served: async () => {
