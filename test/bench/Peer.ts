@@ -140,7 +140,7 @@ const common: Commands = {
     clearInterval(looking)
     looking = setInterval(() => {
       highest = Math.max(highest, process.memoryUsage.rss())
-    }, 5)
+    }, 20)
   },
   [growth]: () => {
     clearInterval(looking)

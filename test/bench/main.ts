@@ -46,14 +46,13 @@ const cases: ReadonlyArray<Case.Case> = [
 
 const { positionals, values: flags } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: "boolean", default: false }, profile: { type: "string" } }
+  options: { quick: { type: "boolean", default: false }, profile: { type: "boolean", default: false } }
 })
 
-const unknown = [...positionals, ...(flags.profile === undefined ? [] : [flags.profile])].filter(
-  (id) => !cases.some((known) => known.id === id)
-)
-if (unknown.length > 0) {
-  console.error(`no such case: ${unknown.join(", ")}; there are ${cases.map(({ id }) => id).join(", ")}`)
+const unknown = positionals.filter((id) => !cases.some((known) => known.id === id))
+if (unknown.length > 0 || (flags.profile && positionals.length !== 1)) {
+  const problem = unknown.length > 0 ? `no such case: ${unknown.join(", ")}` : "profiles are of one case"
+  console.error(`${problem}; there are ${cases.map(({ id }) => id).join(", ")}`)
   process.exit(2)
 }
 
@@ -134,16 +133,16 @@ const report = async (subject: Case.Case, kinds: ReadonlySet<Case.Subject["kind"
 
 console.log(Report.printMachine(machine))
 const outcomes: Array<Report.Outcome> = []
-if (flags.profile === undefined) {
-  for (const subject of cases.filter(({ id }) => positionals.length === 0 || positionals.includes(id))) {
-    outcomes.push(await report(subject, new Set(["system", "raw"])))
-  }
-  console.log(Report.printVerdicts(outcomes))
-} else {
-  const subject = cases.find(({ id }) => id === flags.profile)!
-  outcomes.push(await report(subject, new Set(["system"]), subject.id))
-  printProfiles()
+const chosen = cases.filter(({ id }) => positionals.length === 0 || positionals.includes(id))
+for (const subject of chosen) {
+  outcomes.push(
+    flags.profile
+      ? await report(subject, new Set(["system"]), subject.id)
+      : await report(subject, new Set(["system", "raw"]))
+  )
 }
+if (flags.profile) printProfiles()
+else console.log(Report.printVerdicts(outcomes))
 
 const file = Path.join(folder, `${stamp}.json`)
 Fs.writeFileSync(file, `${JSON.stringify({ machine, scale, outcomes } satisfies Report.Report, undefined, 2)}\n`)
