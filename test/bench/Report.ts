@@ -3,6 +3,8 @@
  */
 import * as Case from "./Case.ts"
 import type * as Machine from "./Machine.ts"
+import * as Measured from "./Measured.ts"
+import * as Verdict from "./Verdict.ts"
 
 export interface Row {
   readonly subject: string
@@ -12,17 +14,7 @@ export interface Row {
   readonly median: number
   readonly values: ReadonlyArray<number>
   readonly ratios: ReadonlyArray<{ readonly raw: string; readonly ratio: number }>
-  readonly verdicts: ReadonlyArray<Verdict>
-}
-
-/** What was asked for, what was measured, and whether that is it. */
-export interface Verdict {
-  readonly asked: string
-  readonly measured: string
-  readonly value: number
-  readonly met: boolean
-  /** Whether it is also what would be better still, if anybody said that. */
-  readonly stretch?: boolean
+  readonly verdicts: ReadonlyArray<Verdict.Verdict>
 }
 
 export interface Outcome {
@@ -40,70 +32,15 @@ export interface Report {
   readonly outcomes: ReadonlyArray<Outcome>
 }
 
-/** What a case measured: for each subject the values of each round. */
-export interface Measured {
-  readonly subject: Case.Subject
-  readonly rounds: ReadonlyArray<Case.Values>
-}
-
-const valuesOf = ({ rounds }: Measured, metric: string): ReadonlyArray<number> =>
-  rounds.flatMap((round) => round[metric] ?? [])
-
-/** Compares round by round, so that what slowed the machine down for a while slowed both sides. */
-const compare = (
-  ours: ReadonlyArray<number>,
-  others: ReadonlyArray<number>,
-  by: NonNullable<Case.Reference["by"]> = "ratio"
-): number =>
-  Case.median(
-    ours.map((value, round) => (by === "ratio" ? value / (others[round] ?? NaN) : value - (others[round] ?? NaN)))
-  )
-
-const judge = (
-  metric: Case.Metric,
-  self: Measured,
-  measured: ReadonlyArray<Measured>,
-  demand: Case.Demand
-): ReadonlyArray<Verdict> => {
-  if (demand.of === undefined ? self.subject.kind === "raw" : self.subject.name !== demand.of) return []
-  const { atLeast, atMost, stretch, to } = demand
-  const ours = valuesOf(self, metric.id)
-  const other =
-    to?.subject === undefined
-      ? self
-      : measured.find(({ subject }) => subject.name === to.subject && subject !== self.subject)
-  if (ours.length === 0 || other === undefined) return []
-  const value =
-    to === undefined
-      ? Case.median(ours)
-      : compare(ours, valuesOf(other, to.metric ?? metric.against ?? metric.id), to.by)
-  const isWithin = (bound: number) => (atLeast === undefined ? value <= bound : value >= bound)
-  const unit = to === undefined ? ` ${metric.unit}` : to.by === "excess" ? ` ${metric.unit} more` : " x"
-  const reference = to === undefined ? "" : ` ${to.by === "excess" ? "than " : ""}${to.subject ?? "the same"}`
-  const bounds = [
-    ...(atLeast === undefined ? [] : [`at least ${bound(atLeast)}`]),
-    ...(atMost === undefined ? [] : [`at most ${bound(atMost)}`])
-  ]
-  return [
-    {
-      asked: `${bounds.join(" and ")}${unit}${reference}`,
-      measured: `${figure(value)}${unit}`,
-      value,
-      met: value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY),
-      ...(stretch === undefined ? undefined : { stretch: isWithin(stretch) })
-    }
-  ]
-}
-
-export const outcome = (subject: Case.Case, measured: ReadonlyArray<Measured>): Outcome => ({
-  id: subject.id,
-  title: subject.title,
-  notes: subject.notes,
-  rows: measured.flatMap((self) =>
-    subject.metrics.flatMap((metric): ReadonlyArray<Row> => {
-      const values = valuesOf(self, metric.id)
+export const outcome = ({ id, metrics, notes, title }: Case.Case, all: ReadonlyArray<Measured.Measured>): Outcome => ({
+  id,
+  title,
+  notes,
+  rows: all.flatMap((self) =>
+    metrics.flatMap((metric): ReadonlyArray<Row> => {
+      const values = Measured.values(self, metric.id)
       if (values.length === 0) return []
-      const limits = self.subject.kind === "raw" ? [] : measured.filter((other) => other.subject.kind === "raw")
+      const limits = self.subject.kind === "raw" ? [] : all.filter((other) => other.subject.kind === "raw")
       return [
         {
           subject: self.subject.name,
@@ -113,10 +50,10 @@ export const outcome = (subject: Case.Case, measured: ReadonlyArray<Measured>): 
           median: Case.median(values),
           values,
           ratios: limits.flatMap((limit) => {
-            const raw = valuesOf(limit, metric.against ?? metric.id)
-            return raw.length === 0 ? [] : [{ raw: limit.subject.name, ratio: compare(values, raw) }]
+            const raw = Measured.values(limit, metric.against ?? metric.id)
+            return raw.length === 0 ? [] : [{ raw: limit.subject.name, ratio: Measured.compare(values, raw) }]
           }),
-          verdicts: (metric.demands ?? []).flatMap((demand) => judge(metric, self, measured, demand))
+          verdicts: Verdict.judge(metric, self, { all, metrics })
         }
       ]
     })
@@ -137,12 +74,19 @@ const figure = (value: number): string => {
   return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
-const bound = (value: number): string => value.toLocaleString("en-US")
-
 const range = (values: ReadonlyArray<number>) =>
   values.length < 2 ? "" : `${figure(Math.min(...values))} .. ${figure(Math.max(...values))}`
 
-const word = ({ met, stretch }: Verdict): string => (met ? (stretch === true ? "well met" : "met") : "MISSED")
+const asked = ({ atLeast, atMost, stretch, to, unit }: Verdict.Verdict): string => {
+  const bound = (words: string, value: number | undefined) =>
+    value === undefined ? [] : [`${words} ${value.toLocaleString("en-US")}`]
+  const bounds = [...bound("at least", atLeast), ...bound("at most", atMost)].join(" and ")
+  const than = to === undefined ? unit : to.by === "ratio" ? `x ${to.name}` : `${unit} more than ${to.name}`
+  return [`${bounds} ${than}`, ...bound("stretch", stretch)].join(", ")
+}
+
+const measured = ({ to, unit, value }: Verdict.Verdict): string =>
+  to?.by === "ratio" ? `${figure(value)} x` : `${figure(value)} ${unit}${to === undefined ? "" : " more"}`
 
 const table = (cells: ReadonlyArray<ReadonlyArray<string>>, numeric: ReadonlySet<number>): ReadonlyArray<string> => {
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
@@ -168,7 +112,7 @@ export const print = ({ failure, notes, rows, title }: Outcome): string => {
     range(row.values),
     [
       ...row.ratios.map(({ ratio, raw }) => `${ratio.toFixed(ratio < 10 ? 2 : 0)} x ${letter(raw)}`),
-      ...row.verdicts.map(word)
+      ...row.verdicts.map(({ word }) => word)
     ].join(", ")
   ])
   const head = ["subject", "metric", "median", "unit", "lowest .. highest", "by the raw limit"]
@@ -186,7 +130,7 @@ export const printVerdicts = (outcomes: ReadonlyArray<Outcome>): string => {
   const cells = outcomes.flatMap(({ failure, id, rows }) =>
     failure === undefined
       ? rows.flatMap(({ metric, subject, verdicts }) =>
-          verdicts.map((verdict) => [id, subject, metric, verdict.asked, verdict.measured, word(verdict)])
+          verdicts.map((verdict) => [id, subject, metric, asked(verdict), measured(verdict), verdict.word])
         )
       : [[id, "", "", "", "", "NOT MEASURED"]]
   )

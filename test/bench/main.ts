@@ -22,6 +22,7 @@ import { resume } from "./cases/Resume.ts"
 import { slowReader } from "./cases/SlowReader.ts"
 import { submits } from "./cases/Submits.ts"
 import * as Machine from "./Machine.ts"
+import type * as Measured from "./Measured.ts"
 import * as Peer from "./Peer.ts"
 import * as Profile from "./Profile.ts"
 import * as Report from "./Report.ts"
@@ -91,7 +92,7 @@ const staged = async <A>(profileId: string | undefined, use: (stage: Case.Stage)
 }
 
 const measure = (subject: Case.Case, kinds: ReadonlySet<Case.Subject["kind"]>, profileId?: string) =>
-  staged(profileId, async (stage): Promise<ReadonlyArray<Report.Measured>> => {
+  staged(profileId, async (stage): Promise<ReadonlyArray<Measured.Measured>> => {
     const subjects = (await subject.open(stage)).filter(({ kind }) => kinds.has(kind))
     const measured = subjects.map((subject) => ({ subject, rounds: new Array<Case.Values>() }))
     if (subject.warmup ?? true) for (const { run } of subjects) await run()

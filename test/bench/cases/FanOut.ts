@@ -1,4 +1,5 @@
 import * as Case from "../Case.ts"
+import * as Machine from "../Machine.ts"
 import type * as Peer from "../Peer.ts"
 import type { Commands as Audience } from "../peers/rawAudience.ts"
 import type { Commands as RawServer } from "../peers/rawServer.ts"
@@ -33,6 +34,7 @@ export const fanOut = Case.make({
   ],
   rounds: ({ quick, rounds }) => (quick ? 1 : rounds),
   open: async (stage) => {
+    Machine.requireOpenFiles(1200)
     const total = stage.scale.quick ? 100_000 : 1_000_000
     const [server, rawServer, audience] = await Promise.all([
       stage.start<Server>("server", "server"),
