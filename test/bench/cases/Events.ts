@@ -22,7 +22,7 @@ const make = (shape: { readonly jobs: number; readonly sessions: number }, optio
         id: "rate",
         name: "events",
         unit: "events/s",
-        demands: [{ of: "runtime to ArcpClient", to: { subject: gathered }, atLeast: 0.3, stretch: 0.5 }]
+        demands: [{ to: { subject: gathered }, atLeast: 0.3, stretch: 0.5 }]
       },
       { id: "sender", name: "processor time of the sender", unit: "us/event" },
       { id: "receiver", name: "processor time of the receiver", unit: "us/event" },
