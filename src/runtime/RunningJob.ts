@@ -40,6 +40,8 @@ export interface RunningJob {
   readonly detached: boolean
   /** Has the job end for this reason, and with it those of its children that are to; the first reason counts. Does not wait for the end. */
   readonly stop: (stop: Stop) => Effect.Effect<void>
+  /** Whether it has come to its end, though its outcome may not be written yet. */
+  readonly isOver: () => boolean
   /** Done once the outcome is written. */
   readonly ended: Effect.Effect<void>
 }

@@ -253,7 +253,9 @@ describe("Credentials", () => {
         const refused = new ArcpError.DuplicateKey({ message: "taken" })
         assert.strictEqual(yield* Effect.flip(issueFor(request("job_1"), silent, () => Effect.fail(refused))), refused)
         assert.isTrue(Exit.isFailure(yield* Effect.exit(issueFor(request("job_2"), silent, () => Effect.die("oh")))))
-        const accepting = yield* Effect.forkChild(issueFor(request("job_3"), silent, () => waiting.pass))
+        const accepting = yield* Effect.forkChild(
+          issueFor(request("job_3"), silent, () => Effect.interruptible(waiting.pass))
+        )
         yield* waiting.reached
         assert.lengthOf(yield* current("job_3"), 1)
         yield* Fiber.interrupt(accepting)
@@ -261,6 +263,24 @@ describe("Credentials", () => {
         assert.deepStrictEqual(upstream.revoked(), ["gateway-key-1", "gateway-key-2", "gateway-key-3"])
         assert.deepStrictEqual(yield* stored, [])
         assert.deepStrictEqual(yield* current("job_3"), [])
+      }).pipe(over(upstream))
+    })
+
+    it.effect("a job that was accepted keeps them, also if who asked for it goes at that moment", () => {
+      const upstream = FakeUpstream.make()
+      return Effect.gen(function* () {
+        const { issueFor } = yield* Credentials.Credentials
+        const waiting = yield* FakeUpstream.gate
+        const accepting = yield* Effect.forkChild(issueFor(request("job_1"), silent, () => waiting.pass))
+        yield* waiting.reached
+        const going = yield* Effect.forkChild(Fiber.interrupt(accepting))
+        yield* turn
+        yield* waiting.open
+        yield* Fiber.join(going)
+        yield* turn
+        assert.lengthOf(yield* current("job_1"), 1)
+        assert.strictEqual(upstream.keys.size, 1)
+        assert.deepStrictEqual(upstream.revoked(), [])
       }).pipe(over(upstream))
     })
 
@@ -745,6 +765,38 @@ describe("Credentials", () => {
         // It is told all the same, once it can be.
         yield* TestClock.adjust("50 seconds")
         assert.isTrue(yield* Deferred.isDone(told))
+      }).pipe(over(upstream))
+    })
+
+    it.effect("revokes the former value once it was said that the new one, and no other, was sent", () => {
+      const upstream = FakeUpstream.make()
+      return Effect.gen(function* () {
+        const { told } = yield* Credentials.Credentials
+        const [credential] = yield* issue("job_1", { secure: true, onRotated: (_, told) => told })
+        const rotation = yield* Effect.forkChild(rotate("job_1", credential!.id))
+        yield* TestClock.adjust("9 seconds")
+        yield* told(job("job_1"), credential!.id, credential!.value)
+        yield* told(job("job_2"), credential!.id, Redacted.make("CANARY-gateway-2"))
+        yield* turn
+        assert.deepStrictEqual(upstream.revoked(), [])
+        yield* told(job("job_1"), credential!.id, Redacted.make("CANARY-gateway-2"))
+        yield* turn
+        assert.deepStrictEqual(upstream.revoked(), ["gateway-key-1"])
+        assert.isTrue(yield* Fiber.join(rotation))
+      }).pipe(over(upstream))
+    })
+
+    it.effect("waits for nobody to be told once the job has ended", () => {
+      const upstream = FakeUpstream.make()
+      return Effect.gen(function* () {
+        const [credential] = yield* issue("job_1", { secure: true, onRotated: (_, told) => told })
+        yield* Effect.forkChild(rotate("job_1", credential!.id))
+        yield* turn
+        assert.deepStrictEqual(upstream.revoked(), [])
+        yield* revokeAll("job_1")
+        yield* turn
+        assert.strictEqual(upstream.keys.size, 0)
+        assert.deepStrictEqual(yield* stored, [])
       }).pipe(over(upstream))
     })
 

@@ -1,7 +1,7 @@
 /**
  * What running jobs hold: their credentials, the values that these have now, and every handle that is to be revoked with the job.
  */
-import { Clock, Duration, Effect, type Fiber, MutableHashMap, Option, Redacted } from "effect"
+import { Clock, Deferred, Duration, Effect, type Fiber, MutableHashMap, Option, Redacted } from "effect"
 import type * as Credential from "../../protocol/Credential.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as CredentialProvisioner from "../CredentialProvisioner.ts"
@@ -19,6 +19,8 @@ export interface Live {
   rotation: Fiber.Fiber<boolean, CredentialProvisioner.ProvisionError> | undefined
   /** Replaces it in time, as long as the job runs. */
   renewal: Fiber.Fiber<void> | undefined
+  /** Done once the submitter has been sent the value that it has now; nothing if nobody waits for that. */
+  told: Deferred.Deferred<void> | undefined
 }
 
 /** Handles by their provisioner and themselves. */
@@ -27,7 +29,7 @@ export type Records = Map<string, CredentialStore.Outstanding>
 /** What one job holds. */
 export interface Held {
   readonly request: CredentialProvisioner.Request
-  readonly onRotated: (credential: Ids.CredentialId) => Effect.Effect<void>
+  readonly onRotated: (credential: Ids.CredentialId, told: Effect.Effect<void>) => Effect.Effect<void>
   readonly credentials: Map<Ids.CredentialId, Live>
   /** All that is to be revoked with the job. */
   readonly records: Records
@@ -116,9 +118,11 @@ export const make = Effect.fnUntraced(function* (revocations: Revocations.Revoca
       siblings?.delete(job)
       if (siblings?.size === 0) children.delete(parent.value)
     }
-    for (const { issued, renewal } of held.credentials.values()) {
+    for (const { issued, renewal, told } of held.credentials.values()) {
       MutableHashMap.remove(values, issued.credential.value)
       renewal?.interruptUnsafe()
+      // There is nobody to be told any more.
+      if (told !== undefined) Deferred.doneUnsafe(told, Effect.void)
     }
   }
 
