@@ -226,8 +226,6 @@ export const mortal = (
     }))
   ).pipe(Layer.provide(Layer.fresh(store)))
   return {
-    upstream: mortals,
-    store: mortalStore,
     layer: life([mortals], mortalStore, options),
     kill: () => {
       isAlive = false
