@@ -98,6 +98,8 @@ export interface Acceptance {
    */
   readonly accept: (ask: Ask, told: (record: Job.JobRecord) => Effect.Effect<void>) => Effect.Effect<Outcome, Refusal>
   readonly running: (job: Ids.JobId) => RunningJob.RunningJob | undefined
+  /** Has every job end, and is done once their outcomes are written. */
+  readonly shutdown: Effect.Effect<void>
 }
 
 /** A place within the limits of who asks; a run keeps it until its end. */
@@ -415,5 +417,13 @@ export const make = Effect.fnUntraced(function* (options: {
       })
     )
 
-  return { accept, running: (job) => running.get(job) }
+  const shutdown = Effect.suspend(() => {
+    const jobs = Array.from(running.values())
+    return Effect.andThen(
+      Effect.forEach(jobs, (job) => job.stop({ _tag: "Shutdown" }), { discard: true }),
+      Effect.forEach(jobs, (job) => job.ended, { discard: true })
+    )
+  })
+
+  return { accept, running: (job) => running.get(job), shutdown }
 })

@@ -288,6 +288,8 @@ const outcomeOfStop = (stop: RunningJob.Stop, record: Job.JobRecord): Outcome =>
       )
     case "Expired":
       return Result.fail(stop.error)
+    case "Shutdown":
+      return Result.fail(new ArcpError.InternalError({ message: "The runtime has ended" }))
   }
 }
 

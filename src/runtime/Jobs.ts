@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result } from "effect"
+import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result, Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
@@ -154,11 +154,14 @@ export const layer: Layer.Layer<
       gone.length === 0 ? Effect.void : Effect.forEach(gone, (job) => journal.remove(job), { discard: true })
     )
 
-    const { accept, running } = yield* Acceptance.make({
-      scope: yield* Effect.scope,
+    const { accept, running, shutdown } = yield* Acceptance.make({
+      scope: yield* Scope.fork(yield* Effect.scope),
       onEnd: () => ended.openUnsafe(),
       delegate: (parent, leased, request) => delegate(parent, leased, request)
     })
+
+    // Before the scope of the agents, which waits for each of them: what a job leaves behind must not depend on how its agent behaves.
+    yield* Effect.addFinalizer(() => shutdown)
 
     const claimOf = ({ principal, request, session }: Submission): Option.Option<Job.Claim> => {
       const { idempotency_key: key, ...parameters } = request

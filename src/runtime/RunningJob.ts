@@ -20,6 +20,8 @@ export type Stop =
   | { readonly _tag: "Cancel"; readonly reason: string }
   | { readonly _tag: "Deadline" }
   | { readonly _tag: "Expired"; readonly error: ArcpError.LeaseExpired }
+  /** The runtime ends. */
+  | { readonly _tag: "Shutdown" }
 
 /**
  * @category models

@@ -12,6 +12,7 @@ import * as TestAgent from "../../src/testing/TestAgent.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 import * as FakeUpstream from "../authority/FakeUpstream.ts"
 import { answer, assertRefused, bodies, join, outcome, run, sendSubmit, submit } from "../conformance/Conversation.ts"
+import * as Puppet from "../conformance/Puppet.ts"
 import { held, isRotation, onStage, provisioned, shown, valuesOf } from "../conformance/Provisioned.ts"
 import { rejoin, settled, ticketOf } from "../conformance/Stage.ts"
 
@@ -422,6 +423,35 @@ describe("Provisioned credentials", () => {
           yield* Scope.close(scope, Exit.void)
           assert.strictEqual(upstream.keys.size, 0)
           assert.deepStrictEqual(new Set(statuses), new Set(["error"]))
+        }).pipe(Effect.provideContext(context))
+      })
+    })
+
+    it.effect("when the runtime ends, also of a job whose agent does not", () => {
+      const upstream = FakeUpstream.make()
+      return Effect.gen(function* () {
+        const { layer: credentialStore } = yield* FakeUpstream.durable
+        const scope = yield* Scope.make()
+        const { act, layer: agents } = Puppet.make()
+        const runtime = ArcpTest.layerRuntime({ agents, credentialStore })
+        const context = yield* Layer.buildWithScope(Layer.provide(runtime, provisioned(upstream)), scope)
+        yield* Effect.gen(function* () {
+          const peer = yield* join()
+          const { job_id } = yield* submit(peer, "puppet", "a")
+          const stubborn = yield* FakeUpstream.gate
+          yield* Effect.forkChild(act("a", Effect.uninterruptible(stubborn.pass)))
+          yield* stubborn.reached
+          const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+          yield* settled
+          yield* TestClock.adjust("29 seconds")
+          assert.strictEqual(upstream.keys.size, 1)
+          yield* TestClock.adjust("1 second")
+          assert.strictEqual(upstream.keys.size, 0)
+          const stored = yield* JobStore.JobStore.use((store) => store.get(job_id as Ids.JobId))
+          assert.strictEqual(Option.getOrThrow(stored).status, "error")
+          assert.isUndefined(closing.pollUnsafe())
+          yield* stubborn.open
+          yield* Fiber.join(closing)
         }).pipe(Effect.provideContext(context))
       })
     })
