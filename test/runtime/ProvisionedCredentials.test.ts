@@ -167,6 +167,40 @@ describe("Provisioned credentials", () => {
       )
     )
 
+    it.effect(
+      "a connection that breaks while the job is being accepted takes neither them nor its place from the job",
+      () =>
+        onStage(
+          ({ act, end, upstream }) =>
+            Effect.gen(function* () {
+              const store = yield* JobStore.JobStore
+              const accept = store.accept.bind(store)
+              const slow = yield* FakeUpstream.gate
+              Object.assign(store, {
+                accept: (...of: Parameters<typeof accept>) => Effect.andThen(slow.pass, accept(...of))
+              })
+              const peer = yield* TestPeer.connect
+              const ticket = ticketOf(yield* peer.hello())
+              yield* sendSubmit(peer, "puppet", "a", keyed("k"))
+              yield* slow.reached
+              yield* peer.close()
+              yield* turn
+              yield* slow.open
+              yield* turn
+              Object.assign(store, { accept })
+              assert.deepStrictEqual(yield* act("a", held), ["CANARY-gateway-1"])
+              const { peer: back } = yield* rejoin(ticket, { last: 0 })
+              assert.deepStrictEqual(valuesOf(yield* submit(back, "puppet", "a", keyed("k"))), ["CANARY-gateway-1"])
+              assert.lengthOf(upstream.keys, 1)
+              yield* sendSubmit(back, "puppet", "b")
+              const [refusal] = (yield* back.until("session.error")).slice(-1)
+              assert.containSubset(refusal!.payload["details"], { limit: "jobs_per_session" })
+              yield* end("a")
+            }),
+          { config: { maxJobsPerSession: 1 } }
+        )
+    )
+
     it.effect("a failure refuses the submit, leaves nothing behind, and takes no place", () => {
       const upstream = FakeUpstream.make()
       upstream.is.count = 2
