@@ -24,6 +24,8 @@ import { ChildProcessSpawner } from "effect/process"
 import * as NodeConsole from "node:console"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as LeasedFileSystem from "../leased/LeasedFileSystem.ts"
+import * as LeasedHttpClient from "../leased/LeasedHttpClient.ts"
+import * as NodePinnedHttp from "../node/NodePinnedHttp.ts"
 import * as NodeWebSocketListener from "../node/NodeWebSocketListener.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as Version from "../protocol/Version.ts"
@@ -110,7 +112,7 @@ export const command = Command.make(
       if (options.stdio) yield* quietConsole
       const agents = yield* AgentModule.load(options.module)
       const served = options.stdio ? agents : Layer.provideMerge(announce, agents)
-      const runtime = ArcpServer.serve(served).pipe(Layer.provide(files(options.root)))
+      const runtime = ArcpServer.serve(served).pipe(Layer.provide(files(options.root)), Layer.provide(requests))
       return yield* options.stdio ? onStdio(runtime, options) : onPort(runtime, options)
     },
     Effect.scoped,
@@ -177,6 +179,9 @@ const files = (root: Option.Option<string>) =>
       LeasedFileSystem.layer(Option.isSome(root) ? { root: path.resolve(root.value) } : undefined)
     )
   )
+
+/** The HTTP that jobs get, each within its lease. */
+const requests = Layer.provide(LeasedHttpClient.layer(), NodePinnedHttp.layer())
 
 const versionsOf = ({ default: fallback, name, versions }: SessionMessage.AgentEntry) =>
   versions.length === 0

@@ -4,7 +4,9 @@
  * @since 0.1.0
  */
 import { Context, Effect, FileSystem } from "effect"
+import { HttpClient } from "effect/http"
 import * as LeasedFileSystem from "./LeasedFileSystem.ts"
+import * as LeasedHttpClient from "./LeasedHttpClient.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
 
 /**
@@ -21,7 +23,7 @@ export type LeasedServices = Context.Service.Identifier<(typeof keys)[number]>
  * @category constants
  * @since 0.1.0
  */
-export const keys = [FileSystem.FileSystem] as const
+export const keys = [FileSystem.FileSystem, HttpClient.HttpClient] as const
 
 /**
  * Makes the services of a job. What the host offers is read where this is evaluated: where the runtime is built.
@@ -29,9 +31,16 @@ export const keys = [FileSystem.FileSystem] as const
  * @category constructors
  * @since 0.1.0
  */
-export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.map(
-  LeasedFileSystem.LeasedFileSystem,
-  (fileSystem) => (job) => Context.make(FileSystem.FileSystem, fileSystem(job))
+export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.gen(
+  function* () {
+    const fileSystem = yield* LeasedFileSystem.LeasedFileSystem
+    const http = yield* LeasedHttpClient.LeasedHttpClient
+    return (job) =>
+      Context.mergeAll(
+        Context.make(FileSystem.FileSystem, fileSystem(job)),
+        Context.make(HttpClient.HttpClient, http(job))
+      )
+  }
 )
 
 /**
@@ -40,4 +49,7 @@ export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context
  * @category constructors
  * @since 0.1.0
  */
-export const refusing: Context.Context<LeasedServices> = Context.make(FileSystem.FileSystem, LeasedFileSystem.refusing)
+export const refusing: Context.Context<LeasedServices> = Context.mergeAll(
+  Context.make(FileSystem.FileSystem, LeasedFileSystem.refusing),
+  Context.make(HttpClient.HttpClient, LeasedHttpClient.refusing)
+)

@@ -1,6 +1,6 @@
 /**
- * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files that their leases
- * allow, and a client that dials one. What is unusual is put together from the layers that these are made of.
+ * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files and the
+ * requests that their leases allow, and a client that dials one. What is unusual is put together from the layers that these are made of.
  *
  * ```ts
  * import { Effect, Layer, Redacted, Schema } from "effect"
@@ -19,14 +19,17 @@
  * @since 0.1.0
  */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { type FileSystem, Layer, type Redacted } from "effect"
+import { Layer, type Redacted } from "effect"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpClient from "../client/ArcpClient.ts"
 import type * as ClientError from "../client/ClientError.ts"
 import * as LeasedFileSystem from "../leased/LeasedFileSystem.ts"
+import * as LeasedHttpClient from "../leased/LeasedHttpClient.ts"
+import type * as LeasedServices from "../leased/LeasedServices.ts"
 import type * as AgentRegistry from "../runtime/AgentRegistry.ts"
 import * as ArcpServer from "../runtime/ArcpServer.ts"
 import type * as Connection from "../session/Connection.ts"
+import * as NodePinnedHttp from "./NodePinnedHttp.ts"
 import * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
 
@@ -39,6 +42,8 @@ export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer
   readonly tokens: Iterable<{ readonly token: Redacted.Redacted; readonly principal: string }>
   /** The directory in which relative paths of agents start. Without it they are refused. */
   readonly root?: string
+  /** How agents may send HTTP requests; with `false` they may send none, whatever their leases say. */
+  readonly http?: (LeasedHttpClient.Options & NodePinnedHttp.Options) | false
 }
 
 /**
@@ -50,21 +55,24 @@ export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer
  */
 export const layerServer = <E, R>(
   agents: Layer.Layer<never, E, R>,
-  { leases, root, tokens, ...listener }: ServerOptions
+  { http, leases, root, tokens, ...listener }: ServerOptions
 ): Layer.Layer<
   NodeWebSocketListener.Address,
   E | Authenticator.InvalidEntry | Connection.ConnectionError,
-  Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
+  Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
 > =>
   ArcpServer.serve(agents, leases === undefined ? {} : { leases }).pipe(
     Layer.provide(LeasedFileSystem.layer(root === undefined ? {} : { root })),
     Layer.provide(NodeFileSystem.layer),
+    Layer.provide(
+      http === false ? Layer.empty : Layer.provide(LeasedHttpClient.layer(http), NodePinnedHttp.layer(http))
+    ),
     Layer.provide(Authenticator.layerStatic(tokens)),
     Layer.provideMerge(NodeWebSocketListener.layer(listener))
   ) as Layer.Layer<
     NodeWebSocketListener.Address,
     E | Authenticator.InvalidEntry | Connection.ConnectionError,
-    Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
+    Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
   >
 
 /**

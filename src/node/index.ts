@@ -5,6 +5,7 @@
  */
 export * as LiteLlmProvisioner from "./LiteLlmProvisioner.ts"
 export * as NodeArcp from "./NodeArcp.ts"
+export * as NodePinnedHttp from "./NodePinnedHttp.ts"
 export * as NodeStdioListener from "./NodeStdioListener.ts"
 export * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 export * as NodeWebSocketListener from "./NodeWebSocketListener.ts"

@@ -180,4 +180,40 @@ describe("Lease", () => {
     assert.isTrue(Lease.isExpired(again, now))
     assert.strictEqual(tagOf(Lease.authorize(again, Operation.toolCall("search"), now)), "LeaseExpired")
   })
+
+  describe("a request that leads inside is covered", () => {
+    const inside = (patterns: ReadonlyArray<string>, url: string) => {
+      const subject = lease({ "net.fetch": patterns })
+      return [Operation.netFetch(url), Operation.netFetchInside(url)].map((operation) =>
+        tagOf(Lease.authorize(subject, operation, now))
+      )
+    }
+
+    it.each<[pattern: string, url: string]>([
+      ["http://localhost/**", "http://localhost/x"],
+      ["http://localhost:*/**", "http://localhost:8080/x"],
+      ["http://LOCALHOST:8080/**", "http://localhost:8080/x"],
+      ["http://10.0.0.1/*", "http://10.0.0.1/x"],
+      ["http://0x7f.1/*", "http://127.0.0.1/x"],
+      ["http://[::1]:*/**", "http://[0::1]:3000/"],
+      ["http://[::ffff:127.0.0.1]/**", "http://[::ffff:7f00:1]/"],
+      ["https://db.corp.example/**/x", "https://db.corp.example/a/x"]
+    ])("by %s, which spells the host of %s out", (pattern, url) => {
+      assert.deepStrictEqual(inside(["https://other/**", pattern], url), ["ok", "ok"])
+    })
+
+    it.each<[pattern: string, url: string]>([
+      ["http://*/**", "http://localhost/x"],
+      ["http://**/**", "http://10.0.0.1/x"],
+      ["http://10.0.0.*/**", "http://10.0.0.1/x"],
+      ["http://**.corp.example/**", "http://corp.example/x"],
+      ["http://localhos*/**", "http://localhost/x"],
+      ["http://local**host:*/**", "http://localhost/x"]
+    ])("not by %s, which covers %s all the same", (pattern, url) => {
+      assert.deepStrictEqual(inside([pattern], url), ["ok", "PermissionDenied"])
+      // One that spells out another host, port or path does not help.
+      const others = ["http://localhost:1/**", "http://10.0.0.1/y", "http://corp.example/x/y", "https://localhost/x"]
+      assert.deepStrictEqual(inside([pattern, ...others], url), ["ok", "PermissionDenied"])
+    })
+  })
 })

@@ -21,7 +21,7 @@ const deferred = {
   delegation: "agents cannot delegate yet; child jobs and lease subsets come with delegation",
   budget: "cost.budget is not advertised: jobs do not use the budget ledger yet",
   expiry: "expires_at is validated but nothing ends a job at that instant yet; that comes with the expiry timer",
-  leased: "only fs.* and tool.call are mediated so far; models and outbound HTTP come with the leased services"
+  leased: "only fs.*, net.fetch and tool.call are mediated so far; models come with the leased services"
 } as const
 
 // A table, one row per requirement.
