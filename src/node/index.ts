@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as LiteLlmClient from "./LiteLlmClient.ts"
 export * as LiteLlmProvisioner from "./LiteLlmProvisioner.ts"
 export * as NodeArcp from "./NodeArcp.ts"
 export * as NodePinnedHttp from "./NodePinnedHttp.ts"
