@@ -1,12 +1,11 @@
 /** An agent that does what a test has it do, with what a job has, and ends as the test says. */
 import { Deferred, Effect, Queue, Schema } from "effect"
-import type * as ArcpError from "../../src/protocol/ArcpError.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 
 const Puppet = Agent.make({ name: "puppet", version: "1.0.0", input: Schema.String, output: Schema.String })
 
 /** The answer of the agent, if it is to end. */
-type Act = Effect.Effect<string | void, ArcpError.ArcpError, Agent.Services>
+type Act = Effect.Effect<string | void, Agent.HostError, Agent.Services>
 
 export const make = () => {
   const roles = new Map<string, Queue.Queue<Act>>()
@@ -40,7 +39,7 @@ export const make = () => {
     /** Has a puppet end so. */
     end: (
       name: string,
-      how: Effect.Effect<string, ArcpError.ArcpError, Agent.Services> = Effect.succeed("done")
+      how: Effect.Effect<string, Agent.HostError, Agent.Services> = Effect.succeed("done")
     ): Effect.Effect<void> => Effect.asVoid(Queue.offer(role(name), how))
   }
 }
