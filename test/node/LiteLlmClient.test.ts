@@ -12,6 +12,7 @@ import * as JobContext from "../../src/runtime/JobContext.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as FakeUpstream from "../authority/FakeUpstream.ts"
 import { verifies } from "../conformance/verifies.ts"
+import * as Sinks from "../integration/Sinks.ts"
 import * as HttpFake from "./HttpFake.ts"
 import * as LiteLlmServer from "./LiteLlmServer.ts"
 
@@ -31,9 +32,10 @@ const WriterLive = Writer.toLayer(
       HttpClientRequest.bearerToken(key!.value),
       HttpClientRequest.bodyJsonUnsafe({ model })
     )
-    return yield* Effect.forEach(Array.from({ length: calls }), () =>
+    const said = Effect.forEach(Array.from({ length: calls }), () =>
       Effect.flatMap(client.execute(call), ({ status, text }) => Effect.map(text, (text) => `${status} ${text}`))
     )
+    return yield* model === "and die" ? Effect.orDie(said) : said
   })
 )
 
@@ -95,6 +97,26 @@ describe("LiteLlmClient", () => {
       })
     )
   )
+
+  it.live("what the proxy said, and with which key it was asked, is in no log", () => {
+    const observed = Sinks.make()
+    return test(({ server, write }) =>
+      Effect.gen(function* () {
+        server.spoil("/v1/chat/completions", {
+          _tag: "Bend",
+          bend: () => {
+            const [key] = server.keys.values()
+            const message = `Budget has been exceeded! Received API Key = ${key!.value}`
+            return { status: 400, body: { error: { type: "budget_exceeded", message } } }
+          }
+        })
+        assert.strictEqual((yield* Effect.flip(write("and die", 1)))._tag, "InternalError")
+        assert.include(observed.logs.join("\n"), "The agent died")
+        assert.notInclude(observed.logs.join("\n"), "CANARY")
+        assert.notInclude(observed.spans().join("\n"), "CANARY")
+      })
+    ).pipe(Effect.provide(observed.layer))
+  })
 
   it.live("gives every other answer as it came", () =>
     test(({ server, write }) =>
