@@ -6,6 +6,7 @@
 export * as LiteLlmClient from "./LiteLlmClient.ts"
 export * as LiteLlmProvisioner from "./LiteLlmProvisioner.ts"
 export * as NodeArcp from "./NodeArcp.ts"
+export * as NodeCredentialStore from "./NodeCredentialStore.ts"
 export * as NodePinnedHttp from "./NodePinnedHttp.ts"
 export * as NodeStdioListener from "./NodeStdioListener.ts"
 export * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
