@@ -125,6 +125,20 @@ export interface Options {
   readonly shutdownTimeout?: Duration.Input
 }
 
+/**
+ * The options where {@link layer} is given no others: of a runtime that is put together by somebody else. None, unless somebody provides some.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Defaults = Context.Reference<Options>("arcp/authority/Credentials/Defaults", { defaultValue: () => ({}) })
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerDefaults = (options: Options): Layer.Layer<never> => Layer.succeed(Defaults, options)
+
 /** A bound that leaves no room at all is a mistake in the program. */
 const limitsOf = (options: Options) => {
   for (const [option, value] of Object.entries(options)) {
@@ -150,7 +164,7 @@ const limitsOf = (options: Options) => {
 }
 
 const make = Effect.fnUntraced(function* (options: Options) {
-  const limits = limitsOf(options)
+  const limits = limitsOf({ ...(yield* Defaults), ...options })
   const provisioners = yield* CredentialProvisioner.Provisioners
   const store = yield* CredentialStore.CredentialStore
   const services = yield* Effect.context<SecureRandom.SecureRandom>()
@@ -194,9 +208,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
     }>
   ) {
     const taken: Array<Holdings.Live> = []
-    for (const { one, provisioner } of issued) {
-      const record = yield* remember(held, provisioner, one.handle)
-      yield* Holdings.check(provisioner, one)
+    for (const { one: given, provisioner } of issued) {
+      const record = yield* remember(held, provisioner, given.handle)
+      const one = yield* Holdings.check(provisioner, given)
       const { value } = one.credential
       if (holdings.isTaken(value)) {
         // Another job is using it: to revoke it here would take it away there.

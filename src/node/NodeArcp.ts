@@ -23,6 +23,7 @@ import { Effect, Layer, type Redacted } from "effect"
 import { FetchHttpClient, type HttpClient } from "effect/http"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as CredentialProvisioner from "../authority/CredentialProvisioner.ts"
+import * as Credentials from "../authority/Credentials.ts"
 import type * as CredentialStore from "../authority/CredentialStore.ts"
 import * as ArcpClient from "../client/ArcpClient.ts"
 import type * as ClientError from "../client/ClientError.ts"
@@ -56,7 +57,7 @@ export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer
  * @category options
  * @since 0.1.0
  */
-export interface CredentialOptions {
+export interface CredentialOptions extends Credentials.Options {
   /** What mints them, such as `LiteLlmProvisioner.make` and `OAuthProvisioner.make`. */
   readonly provisioners: ReadonlyArray<
     Effect.Effect<CredentialProvisioner.Provisioner, CredentialProvisioner.InvalidProvisioner, HttpClient.HttpClient>
@@ -113,13 +114,16 @@ export const layerServer = <E, R>(
 const minting = <E, R>(
   agents: Layer.Layer<never, E, R>,
   options: ServerOptions,
-  { directory, provisioners }: CredentialOptions
+  { directory, provisioners, ...bounds }: CredentialOptions
 ) =>
   Layer.unwrap(
     Effect.map(Layer.build(NodeCredentialStore.layer(directory)), (store) =>
       ArcpServer.serve(agents, { credentialStore: Layer.succeedContext(store), ...options })
     )
-  ).pipe(Layer.provide(Layer.provide(CredentialProvisioner.layerAll(provisioners), FetchHttpClient.layer)))
+  ).pipe(
+    Layer.provide(Credentials.layerDefaults(bounds)),
+    Layer.provide(Layer.provide(CredentialProvisioner.layerAll(provisioners), FetchHttpClient.layer))
+  )
 
 /**
  * @category options

@@ -133,6 +133,23 @@ describe("Credentials", () => {
       }).pipe(Effect.provide(log.layer))
     })
 
+    it.effect("has its bounds from who put the runtime together, but for those that it is given itself", () => {
+      const upstream = FakeUpstream.make()
+      upstream.is.beforeIssue = Effect.fail(upstream.error("Unavailable"))
+      const attempts = (options?: Credentials.Options) =>
+        Effect.gen(function* () {
+          upstream.calls.length = 0
+          const issuing = yield* Effect.forkChild(issue("job_1"))
+          yield* TestClock.adjust("1 minute")
+          assert.isDefined(issuing.pollUnsafe())
+          return upstream.calls.filter((call) => call.startsWith("issue")).length
+        }).pipe(over(upstream, options), Effect.provide(Credentials.layerDefaults({ issueAttempts: 2 })))
+      return Effect.gen(function* () {
+        assert.strictEqual(yield* attempts(), 2)
+        assert.strictEqual(yield* attempts({ issueAttempts: 5 }), 5)
+      })
+    })
+
     it.effect("holds up nobody else while one upstream is slow", () => {
       const upstream = FakeUpstream.make()
       return Effect.gen(function* () {
@@ -342,6 +359,17 @@ describe("Credentials", () => {
         1
       )
       broken("a value is not empty", ({ is }) => (is.nextValue = () => ""), 1)
+      broken(
+        "it is of a shape that can be told",
+        ({ is }) => {
+          is.shaped = (issued) => ({
+            ...issued,
+            // As one could come to be that no compiler has seen.
+            credential: { ...issued.credential, constraints: { expires_at: 7 as unknown as string } }
+          })
+        },
+        1
+      )
       broken("a handle is not empty", ({ is }) => (is.nextHandle = () => ""), 1)
       broken("a handle is not endless", ({ is }) => (is.nextHandle = () => "x".repeat(16_385)), 1)
       broken(

@@ -374,6 +374,28 @@ describe("Provisioned credentials", () => {
       )
     })
 
+    it.effect("it is of no account how a provisioner labels its values", () => {
+      const upstream = FakeUpstream.make()
+      upstream.is.shaped = (issued) => ({
+        ...issued,
+        credential: { ...issued.credential, value: Redacted.make(Redacted.value(issued.credential.value)) }
+      })
+      return onStage(
+        ({ act, end }) =>
+          Effect.gen(function* () {
+            const peer = yield* join()
+            const accepted = yield* submit(peer, "puppet", "a")
+            assert.deepStrictEqual(valuesOf(accepted), ["CANARY-gateway-1"])
+            assert.isTrue(yield* rotate(accepted.job_id, shown(accepted)[0]!.id))
+            assert.deepStrictEqual(yield* act("a", held), ["CANARY-gateway-2"])
+            yield* end("a")
+            const { frames } = yield* outcome(peer, accepted.job_id)
+            assert.strictEqual(rotations(frames)[0]!.value, "CANARY-gateway-2")
+          }),
+        { upstream }
+      )
+    })
+
     it.effect("a client has them in its handle and in its events, redacted", () =>
       onStage(({ end }) =>
         Effect.gen(function* () {

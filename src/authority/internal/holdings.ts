@@ -1,8 +1,8 @@
 /**
  * What running jobs hold: their credentials, the values that these have now, and every handle that is to be revoked with the job.
  */
-import { Clock, Deferred, Duration, Effect, type Fiber, MutableHashMap, Option, Redacted } from "effect"
-import type * as Credential from "../../protocol/Credential.ts"
+import { Clock, Deferred, Duration, Effect, type Fiber, MutableHashMap, Option, Redacted, Schema } from "effect"
+import * as Credential from "../../protocol/Credential.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as CredentialProvisioner from "../CredentialProvisioner.ts"
 import type * as CredentialStore from "../CredentialStore.ts"
@@ -50,14 +50,25 @@ export const wireOf = ({ id, issued }: Live): Credential.Credential => ({ id, ..
 export const malformed = (provisioner: CredentialProvisioner.Provisioner, message: string) =>
   new CredentialProvisioner.ProvisionError({ provisioner: provisioner.name, reason: "Malformed", message })
 
-/** Fails for what nobody could use. */
+const encode = Schema.encodeUnknownOption(Credential.Credential)
+
+/** What was issued, as it can be told. Fails for what nobody could use. */
 export const check = (
   provisioner: CredentialProvisioner.Provisioner,
-  { credential }: CredentialProvisioner.Issued
-): Effect.Effect<void, CredentialProvisioner.ProvisionError> =>
-  credential.scheme === "" || Redacted.value(credential.value) === "" || credential.endpoint === ""
-    ? Effect.fail(malformed(provisioner, "a credential without scheme, value or endpoint"))
-    : Effect.void
+  issued: CredentialProvisioner.Issued
+): Effect.Effect<CredentialProvisioner.Issued, CredentialProvisioner.ProvisionError> => {
+  const { endpoint, scheme, value: given, ...rest } = issued.credential
+  const secret = Redacted.value(given)
+  if (scheme === "" || secret === "" || endpoint === "") {
+    return Effect.fail(malformed(provisioner, "a credential without scheme, value or endpoint"))
+  }
+  // However the provisioner has labelled it.
+  const value = Redacted.make(secret, { label: "credential" })
+  const credential = { ...rest, scheme, value, endpoint }
+  return Option.isNone(encode({ id: "cred_", ...credential }))
+    ? Effect.fail(malformed(provisioner, "a credential that is not as the protocol has it"))
+    : Effect.succeed({ ...issued, credential })
+}
 
 export const gone = (held: Held) =>
   new CredentialProvisioner.ProvisionError({

@@ -61,11 +61,11 @@ export const make = Effect.fnUntraced(function* (
       )
 
     /** Decides what the call has brought; fails before anything is changed. */
-    const take = Effect.fnUntraced(function* (next: CredentialProvisioner.Issued) {
-      const key = Holdings.keyOf(provisioner, next.handle)
-      const record = yield* remember(next.handle)
+    const take = Effect.fnUntraced(function* (given: CredentialProvisioner.Issued) {
+      const key = Holdings.keyOf(provisioner, given.handle)
+      const record = yield* remember(given.handle)
       certain.add(key)
-      yield* Holdings.check(provisioner, next)
+      const next = yield* Holdings.check(provisioner, given)
       if (held.ended) return yield* Holdings.gone(held)
       const { value } = next.credential
       const isSame = Redacted.value(value) === Redacted.value(live.issued.credential.value)
