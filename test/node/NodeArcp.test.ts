@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, FileSystem, Layer, Redacted, Schema, Scope } from "effect"
 import { HttpClient } from "effect/http"
 import * as Budgets from "../../src/authority/Budgets.ts"
+import type * as Credentials from "../../src/authority/Credentials.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import * as LiteLlmProvisioner from "../../src/node/LiteLlmProvisioner.ts"
 import * as NodeArcp from "../../src/node/NodeArcp.ts"
@@ -111,19 +112,26 @@ describe("the usual host on Node", () => {
     }).pipe(Effect.provide(NodeServices.layer))
   )
 
-  it.live("does not start with a provisioner, nor in a directory, that cannot be used", () =>
+  it.live("does not start with a provisioner, a directory or a bound that cannot be used", () =>
     Effect.gen(function* () {
-      const start = (directory: string, url: string) =>
+      const start = (directory: string, url: string, bounds?: Credentials.Options) =>
         Layer.build(
           NodeArcp.layerServer(WriterLive, {
             tokens: [{ token, principal: "ada" }],
-            credentials: { directory, provisioners: [LiteLlmProvisioner.make({ url, masterKey: token })] }
+            credentials: { directory, provisioners: [LiteLlmProvisioner.make({ url, masterKey: token })], ...bounds }
           })
-        ).pipe(Effect.scoped, Effect.flip)
+        ).pipe(Effect.scoped, Effect.exit)
       const directory = yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
-      const invalid = yield* start(directory, "http://llm.example.com")
-      assert.strictEqual(invalid._tag, "InvalidProvisioner")
-      assert.strictEqual((yield* start("/dev/null/x", "https://llm.example.com"))._tag, "CredentialStoreError")
+      const url = "https://llm.example.com"
+      const failures = [
+        yield* start(directory, "http://llm.example.com"),
+        yield* start("/dev/null/x", url),
+        yield* start(directory, url, { maxPerJob: 0 })
+      ].map((exit) => (Exit.isFailure(exit) ? String(exit.cause) : "none"))
+      assert.match(failures[0]!, /InvalidProvisioner/)
+      assert.match(failures[1]!, /CredentialStoreError/)
+      assert.match(failures[2]!, /RangeError.*Credentials\.maxPerJob/)
+      assert.isTrue(Exit.isSuccess(yield* start(directory, url)))
     }).pipe(Effect.provide(NodeServices.layer))
   )
 

@@ -6,6 +6,7 @@ import * as CredentialProvisioner from "../../src/authority/CredentialProvisione
 import * as Credentials from "../../src/authority/Credentials.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
+import * as JobContext from "../../src/runtime/JobContext.ts"
 import * as JobStore from "../../src/runtime/JobStore.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
@@ -301,6 +302,35 @@ describe("Provisioned credentials", () => {
           assert.lengthOf(rotations(frames), 3)
           assert.notInclude(JSON.stringify(frames), FakeUpstream.canary)
         })
+      )
+    )
+
+    it.effect("a value that was lost on its way is sent again, and the former one revoked then", () =>
+      onStage(
+        ({ act, end, upstream }) =>
+          Effect.gen(function* () {
+            const peer = yield* TestPeer.connect
+            const ticket = ticketOf(yield* peer.hello())
+            const accepted = yield* submit(peer, "puppet", "a")
+            yield* peer.until("job.event")
+            // What nobody reads fills the line, so the next frame never leaves.
+            yield* act(
+              "a",
+              Effect.flatMap(JobContext.JobContext, (job) => Effect.orDie(job.log("info", "unread")))
+            )
+            yield* Effect.forkChild(rotate(accepted.job_id, shown(accepted)[0]!.id))
+            yield* turn
+            yield* peer.close()
+            yield* turn
+            assert.strictEqual(upstream.keys.size, 2)
+            const { peer: back } = yield* rejoin(ticket, { last: 1 })
+            const told = yield* back.until("job.event", isRotation)
+            assert.deepStrictEqual(rotations(told)[0]!.value, "CANARY-gateway-2")
+            yield* turn
+            assert.deepStrictEqual([...upstream.keys.values()], ["CANARY-gateway-2"])
+            yield* end("a")
+          }),
+        { transport: { capacity: 1 } }
       )
     )
 
