@@ -32,7 +32,7 @@ import type * as RunningJob from "./RunningJob.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Run extends Omit<RunningJob.RunningJob, "children" | "stop" | "ended"> {
+export interface Run extends Omit<RunningJob.RunningJob, "children" | "stop" | "isOver" | "ended"> {
   readonly epoch: number
   readonly prepared: AgentRegistry.Prepared
   /** Where the job waits for its turn, with a reservation; nothing if its agent runs without bound. */
@@ -45,7 +45,7 @@ export interface Run extends Omit<RunningJob.RunningJob, "children" | "stop" | "
   ) => Effect.Effect<Delegation.Started, Delegation.DelegateError>
   /** The credentials that were provisioned for the job, with the values that they have now. */
   readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
-  /** Done when the outcome is written. */
+  /** Done when the outcome is written, or cannot be. */
   readonly onConcluded: Effect.Effect<void>
   /** Owns the agent's fiber, also when the job has ended without it. */
   readonly scope: Scope.Scope
@@ -134,7 +134,7 @@ export const make: Effect.Effect<
         return Scope.close(scopeOfServices, Exit.void).pipe(
           Effect.andThen(settle(job)),
           Effect.andThen(conclude(job, outcome)),
-          Effect.andThen(job.onConcluded),
+          Effect.ensuring(job.onConcluded),
           Effect.ensuring(
             Effect.sync(() => {
               job.parent?.children.delete(running)
@@ -193,7 +193,13 @@ export const make: Effect.Effect<
         ).pipe(Effect.asVoid)
       })
 
-    const running: RunningJob.RunningJob = { ...job, children: new Set(), stop, ended: Deferred.await(ended) }
+    const running: RunningJob.RunningJob = {
+      ...job,
+      children: new Set(),
+      stop,
+      isOver: () => concluded,
+      ended: Deferred.await(ended)
+    }
     job.parent?.children.add(running)
     job.onStart(running)
 
@@ -287,6 +293,8 @@ const outcomeOfStop = (stop: RunningJob.Stop, record: Job.JobRecord): Outcome =>
       )
     case "Expired":
       return Result.fail(stop.error)
+    case "Shutdown":
+      return Result.fail(new ArcpError.InternalError({ message: "The runtime has ended" }))
   }
 }
 

@@ -56,7 +56,13 @@ describe("Models", () => {
       const small = yield* run(peer, "writer", "small", using("acme/small"))
       assert.strictEqual(small.terminal.payload["result"], "briefly")
       assert.deepStrictEqual(bodies(small.frames, "metric"), [
-        { name: "cost.model", value: 0.00012, unit: "USD", dimensions: { model: "acme/small" } }
+        {
+          name: "cost.model",
+          value: 0.00012,
+          unit: "USD",
+          dimensions: { model: "acme/small" },
+          dims: { model: "acme/small" }
+        }
       ])
       const large = yield* run(peer, "writer", "large", using("acme/*"))
       assert.strictEqual(large.terminal.payload["result"], "at length")

@@ -121,6 +121,7 @@ describe("errors name only what can be", () => {
     expect<ClientError.SubmitError["_tag"]>().type.toBe<
       | "AgentNotAvailable"
       | "AgentVersionNotAvailable"
+      | "BudgetExhausted"
       | "DuplicateKey"
       | "HeartbeatLost"
       | "InternalError"
