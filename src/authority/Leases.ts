@@ -67,9 +67,7 @@ const nothing = Effect.fromResult(Lease.make({}, {}, 0))
  */
 export const layer: Layer.Layer<Leases> = Layer.effect(
   Leases,
-  Effect.map(VendorCapability.Registry, (vendors) =>
-    Leases.of({ grant: compileWith(vendors) })
-  )
+  Effect.map(VendorCapability.Registry, (vendors) => Leases.of({ grant: compileWith(vendors) }))
 )
 
 /**

@@ -178,9 +178,7 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
                         surroundings,
                         Context.get(job, LeasedToolkit.LeasedToolkit)(tools),
                         job
-                      ) as Context.Context<
-                        R | Output["EncodingServices"] | Failure["EncodingServices"]
-                      >
+                      ) as Context.Context<R | Output["EncodingServices"] | Failure["EncodingServices"]>
                   )
             }),
             Effect.provideContext(surroundings)

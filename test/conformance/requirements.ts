@@ -20,7 +20,7 @@ export interface Requirement {
 const deferred = {
   delegation: "agents cannot delegate yet; child jobs and lease subsets come with delegation",
   budget: "cost.budget is not advertised: jobs do not use the budget ledger yet",
-  expiry: "expires_at is validated but nothing ends a job at that instant yet; that comes with the expiry timer",
+  expiry: "expires_at is validated but nothing ends a job at that instant yet; that comes with the expiry timer"
 } as const
 
 // A table, one row per requirement.

@@ -96,7 +96,8 @@ export const make = (options: {
   readonly lastSeq: number
   readonly manual: boolean
 }): ClientSession => {
-  const declared = options.welcome.capabilities[Feature.declaration.key] !== undefined
+  const declaration = options.welcome.capabilities[Feature.declaration.key]
+  const declared = declaration !== undefined
   const paced = declared && options.features.has("ack")
   return {
     ...options,
@@ -108,7 +109,7 @@ export const make = (options: {
     jobs: new Map(),
     settled: new Set(),
     observers: new Map(),
-    pace: Pace.make(options.lastSeq, paced),
+    pace: Pace.make(options.lastSeq, paced, Feature.windowOf(declaration)),
     held: new Map(),
     pings: new Map(),
     space: Latch.makeUnsafe(true),

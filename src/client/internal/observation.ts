@@ -100,6 +100,24 @@ export const follow = Effect.fnUntraced(function* (
   return yield* Exchange.request(self, pending).pipe(Effect.mapError(ClientError.fromSubscribe))
 })
 
+/** What a handle reads of a job; `late` is read instead where the beginning is no longer here. */
+export const read = (
+  followed: Job.Followed,
+  late: (
+    dropped: number,
+    readings: Set<EventBuffer.EventBuffer>
+  ) => Stream.Stream<JobEvent.JobEvent, ClientError.EventsError>
+) => {
+  const readings = new Set([followed.events])
+  return {
+    events: EventBuffer.stream(followed.events, (dropped) => late(dropped, readings)),
+    ack: (event: JobEvent.JobEvent) =>
+      Effect.sync(() => {
+        for (const reading of readings) EventBuffer.acknowledge(reading, event)
+      })
+  }
+}
+
 /**
  * All events of a job whose beginning is no longer here, and then those that come: read from the runtime, which keeps more. Only our own
  * runtimes number the events of a job, so only from them can be told what comes twice.

@@ -10,6 +10,7 @@ import * as ClientError from "../ClientError.ts"
 import type * as JobHandle from "../JobHandle.ts"
 import * as ClientSession from "./clientSession.ts"
 import type * as Connect from "./connect.ts"
+import * as Content from "./content.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Exchange from "./exchange.ts"
 import type * as Job from "./job.ts"
@@ -103,7 +104,9 @@ export const make = ({ context, conversation }: Surroundings) => {
   ): JobHandle.JobHandle<A, E> => {
     job.handles++
     EventBuffer.keep(job.events)
-    const readings = new Set([job.events])
+    const reading = Observation.read(job, (dropped, readings) =>
+      Observation.history(session, job.id, dropped, readings)
+    )
     return {
       id: job.id,
       agent: job.agent,
@@ -115,12 +118,9 @@ export const make = ({ context, conversation }: Surroundings) => {
       get acceptedAt() {
         return DateTime.makeUnsafe(job.acceptedAt())
       },
-      events: EventBuffer.stream(job.events, (dropped) => Observation.history(session, job.id, dropped, readings)),
-      ack: (event) =>
-        Effect.sync(() => {
-          for (const reading of readings) EventBuffer.acknowledge(reading, event)
-        }),
+      ...reading,
       result: Target.outcome(job, target.read),
+      ...Content.make({ ...reading, job, read: target.read }),
       cancel: (reason = "client.cancel") => cancel(session, job, reason)
     }
   }
