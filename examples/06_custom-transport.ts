@@ -8,18 +8,18 @@
  * Here modules come from `../src`. In a program of your own, write `effect-arcp/session` for `../src/session/index.ts`, and so on.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Layer, Queue, Redacted, Result, Schema, Stream } from "effect"
+import { Array as Arr, Console, Effect, Layer, Queue, Redacted, Result, Schema, Stream } from "effect"
 import * as Assert from "node:assert/strict"
 import { isMainThread, MessageChannel, type MessagePort, parentPort, threadId, Worker } from "node:worker_threads"
 import { Authenticator } from "../src/authority/index.ts"
 import { ArcpClient } from "../src/client/index.ts"
-import { JobEvent } from "../src/protocol/index.ts"
+import { Frame, JobEvent } from "../src/protocol/index.ts"
 import { Agent, ArcpServer, JobContext } from "../src/runtime/index.ts"
 import { Acceptor, Connection, Dialer, Listener } from "../src/session/index.ts"
 
 // ------------------------------------------------------------------------------------------------------ the transport
 
-type Batch = Parameters<Connection.Frames["send"]>[0]
+type Batch = Effect.Success<Connection.Frames["pull"]>
 
 /** The line over one port: a message is a batch of frames, or says that one was pulled. */
 const line = Effect.fn(function* (port: MessagePort) {
@@ -41,7 +41,7 @@ const line = Effect.fn(function* (port: MessagePort) {
     secure: true,
     peer: "thread",
     pull: Effect.tap(Queue.take(inbox), () => post("pulled")),
-    send: (frames) => Effect.andThen(Queue.take(credit), post(frames)),
+    send: (frames) => Effect.andThen(Queue.take(credit), post(Arr.map(frames, Frame.textOf))),
     close: () => close
   } satisfies Connection.Frames
 })

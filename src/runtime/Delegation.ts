@@ -16,6 +16,7 @@ import * as ResultAssembler from "../protocol/ResultAssembler.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import type * as Job from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
+import * as View from "./internal/view.ts"
 
 /**
  * @category options
@@ -221,8 +222,7 @@ const whole = (pages: Stream.Stream<JobJournal.Page>): Stream.Stream<JobJournal.
     )
   )
 
-const payloadOf = (entry: JobJournal.Entry): unknown =>
-  (JSON.parse(`{${entry.tail.slice(1)}`) as { readonly payload: unknown }).payload
+const payloadOf = (entry: JobJournal.Entry): unknown => (View.parse(entry) as { readonly payload: unknown }).payload
 
 const eventOf = (entry: JobJournal.Entry) => payloadOf(entry) as JobEvent.JobEvent
 

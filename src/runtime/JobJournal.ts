@@ -15,6 +15,7 @@
 import { Context, Effect, Latch, Layer, Option, Schema, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Budget from "../authority/Budget.ts"
+import type * as Frame from "../protocol/Frame.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import * as ChunkedLog from "./internal/chunkedLog.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -54,7 +55,8 @@ export interface Draft {
 export interface Entry {
   readonly type: Draft["type"]
   readonly kind: string
-  readonly tail: string
+  /** The frame but for its head (see `SequencedFrame`); what is large is in UTF-8. */
+  readonly tail: Frame.Piece
   readonly note: Note | undefined
 }
 

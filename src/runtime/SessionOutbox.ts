@@ -21,6 +21,7 @@ import * as Credentials from "../authority/Credentials.ts"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
+import * as Frame from "../protocol/Frame.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
@@ -140,7 +141,7 @@ export const make: (
   /** Whether the client was told that it lags, and has not caught up since. */
   let warned = false
 
-  const frame = (type: string, seq: number, tail: string) => head(type, seq) + tail
+  const frame: Batch.WriteFrame = (type, seq, tail) => Frame.make(head(type, seq), tail)
 
   const roomy: Effect.Effect<void> = Effect.suspend(() => {
     if (waiting <= config.maxPendingReplies) return Effect.void
@@ -268,7 +269,7 @@ export const make: (
 
   const stalled = (message: string) => new Connection.ConnectionError({ reason: "write", message })
 
-  const send = (connection: Connection.Line, frames: ReadonlyArray<string>) =>
+  const send = (connection: Connection.Line, frames: ReadonlyArray<Frame.Frame>) =>
     Arr.isReadonlyArrayNonEmpty(frames)
       ? Effect.timeoutOrElse(connection.send(frames), {
           duration: config.stallTimeout,

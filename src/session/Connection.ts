@@ -8,6 +8,7 @@
 import { Array, Effect, Result, Schema } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Codec from "../protocol/Codec.ts"
+import type * as Frame from "../protocol/Frame.ts"
 
 /**
  * Why a line ended, or could not be opened.
@@ -67,7 +68,7 @@ export interface Line {
    * Writes a batch of frames as one, in order. Suspends while the line is full; done when the transport has taken them. Only one fiber
    * writes at a time.
    */
-  readonly send: (frames: NonEmptyReadonlyArray<string>) => Effect.Effect<void, ConnectionError>
+  readonly send: (frames: NonEmptyReadonlyArray<Frame.Frame>) => Effect.Effect<void, ConnectionError>
   /** Says why and ends the line. Never fails: a line that is already down stays down. */
   readonly close: (reason: CloseReason) => Effect.Effect<void>
 }

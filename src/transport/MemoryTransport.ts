@@ -6,6 +6,7 @@
  */
 import { Array, Effect, Latch, Layer, type Scope } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Frame from "../protocol/Frame.ts"
 import * as Utf8 from "../protocol/Utf8.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
@@ -103,8 +104,9 @@ const line = (inbound: Pipe, outbound: Pipe, options: Required<Options>): Connec
     secure: true,
     peer: "memory",
     pull,
-    send: (frames) =>
+    send: (batch) =>
       Effect.suspend(() => {
+        const frames = Array.map(batch, Frame.textOf)
         let bytes = 0
         for (const frame of frames) {
           if (FrameSize.exceeds(frame, options.maxFrameBytes)) {

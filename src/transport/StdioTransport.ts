@@ -25,6 +25,7 @@ import {
 } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import * as Frame from "../protocol/Frame.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
 import * as Listener from "../session/Listener.ts"
@@ -146,12 +147,13 @@ const fromPipes = Effect.fnUntraced(function* (pipes: Pipes, options: Options) {
     send: (batch) =>
       Effect.suspend(() => {
         if (down !== undefined) return Effect.fail(down)
-        if (batch.some((frame) => frame.includes("\n"))) {
+        const lines = batch.map(Frame.textOf)
+        if (lines.some((line) => line.includes("\n"))) {
           return Effect.fail(
             new Connection.ConnectionError({ reason: "write", message: "a frame with a line break is two lines" })
           )
         }
-        const parcel: Parcel = { bytes: encoder.encode(batch.join("\n") + "\n"), taken: Deferred.makeUnsafe() }
+        const parcel: Parcel = { bytes: encoder.encode(lines.join("\n") + "\n"), taken: Deferred.makeUnsafe() }
         underway.add(parcel)
         const taken = Deferred.await(parcel.taken)
         // Behind what an interrupted send has left there is a queue, which nobody may come to empty.

@@ -6,6 +6,7 @@
  */
 import { Cause, Deferred, Duration, Effect, Layer, Predicate, Queue, type Scope } from "effect"
 import { Socket } from "effect/socket"
+import * as Frame from "../protocol/Frame.ts"
 import * as Utf8 from "../protocol/Utf8.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
@@ -35,7 +36,7 @@ export const defaultHighWaterMark: number = 256 * 1024
  * @since 0.1.0
  */
 export interface Wire {
-  readonly writeAll: (frames: ReadonlyArray<string>) => void
+  readonly writeAll: (frames: ReadonlyArray<Frame.Frame>) => void
   /** Bytes that are written but not yet with the network. */
   readonly writableLength: () => number
   /** Whether a write was told to wait for the drain. */
@@ -182,7 +183,7 @@ const writer =
       if (ws.readyState !== OPEN) return Effect.fail(gone())
       try {
         if (wire !== undefined) wire.writeAll(frames)
-        else for (const frame of frames) ws.send(frame)
+        else for (const frame of frames) ws.send(Frame.textOf(frame))
       } catch (cause) {
         return Effect.fail(new Connection.ConnectionError({ reason: "write", message: "the write failed", cause }))
       }

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import * as CredentialStore from "../../src/authority/CredentialStore.ts"
 import * as Credentials from "../../src/authority/Credentials.ts"
 import * as ObserverPolicy from "../../src/authority/ObserverPolicy.ts"
+import * as Frame from "../../src/protocol/Frame.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as JobContext from "../../src/runtime/JobContext.ts"
 import * as JobJournal from "../../src/runtime/JobJournal.ts"
@@ -192,7 +193,7 @@ describe("Credentials", () => {
             assert.notInclude(JSON.stringify(listed), FakeUpstream.canary)
             const journal = yield* JobJournal.JobJournal
             const { entries } = yield* journal.read(job_id as Ids.JobId, -1, 1_000_000)
-            assert.isTrue(entries.some(({ tail }) => tail.includes("credential_rotated")))
+            assert.isTrue(entries.some(({ tail }) => Frame.textOfPiece(tail).includes("credential_rotated")))
             assert.notInclude(JSON.stringify(entries), FakeUpstream.canary)
             const record = yield* JobStore.JobStore.use((store) => store.get(job_id as Ids.JobId))
             assert.isTrue(Option.isSome(record))

@@ -15,6 +15,7 @@ import * as NodeWebSocketDialer from "../../src/node/NodeWebSocketDialer.ts"
 import * as NodeWebSocketListener from "../../src/node/NodeWebSocketListener.ts"
 import * as AgentContract from "../../src/protocol/AgentContract.ts"
 import * as ArcpError from "../../src/protocol/ArcpError.ts"
+import * as Frame from "../../src/protocol/Frame.ts"
 import type * as Json from "../../src/protocol/Json.ts"
 import type * as Agent from "../../src/runtime/Agent.ts"
 import * as ArcpServer from "../../src/runtime/ArcpServer.ts"
@@ -210,7 +211,7 @@ export const play = Effect.fnUntraced(function* (transport: Transport, mistake: 
         const received = wire(wires, `what ${name} is sent`)
         const recorded: Connection.Frames = {
           ...line,
-          send: (frames) => Effect.suspend(() => (sent.push(...frames), line.send(frames))),
+          send: (frames) => Effect.suspend(() => (sent.push(...frames.map(Frame.textOf)), line.send(frames))),
           pull: Effect.tap(line.pull, (frames) =>
             Effect.sync(() => {
               received.push(...frames)

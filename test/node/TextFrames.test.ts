@@ -24,17 +24,30 @@ const serve = async (bytes: Buffer) => {
 describe("TextFrames", () => {
   it("are what a WebSocket reads as the texts, at each size at which the header changes", async () => {
     const sizes = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
-    const texts = sizes.flatMap((size) => ["a".repeat(size), "é".repeat(Math.ceil(size / 2)), "🍰".repeat(size >> 2)])
-    const { port, server } = await serve(TextFrames.encode(texts))
+    const texts = sizes.flatMap((size) => [
+      "a".repeat(size),
+      "é".repeat(Math.ceil(size / 2)),
+      "🍰".repeat((size >> 3) * 2)
+    ])
+    const half = (text: string) => ({
+      head: text.slice(0, text.length >> 1),
+      tail: Buffer.from(text.slice(text.length >> 1))
+    })
+    // Each whole, and once more in two pieces.
+    const frames = texts.flatMap((text) => [text, half(text)])
+    const { port, server } = await serve(TextFrames.encode(frames, (size) => Buffer.alloc(size + 10)))
     const ws = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false })
     const received: Array<string> = []
     ws.on("message", (data, isBinary) => {
       assert.isFalse(isBinary)
       received.push(data.toString())
-      if (received.length === texts.length) ws.terminate()
+      if (received.length === frames.length) ws.terminate()
     })
     await once(ws, "close")
     server.close()
-    assert.deepStrictEqual(received, texts)
+    assert.deepStrictEqual(
+      received,
+      texts.flatMap((text) => [text, text])
+    )
   })
 })

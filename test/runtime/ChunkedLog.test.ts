@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as Ids from "../../src/protocol/Ids.ts"
+import * as Frame from "../../src/protocol/Frame.ts"
 import * as ChunkedLog from "../../src/runtime/internal/chunkedLog.ts"
 import type * as JobJournal from "../../src/runtime/JobJournal.ts"
 import * as Seeded from "../simulation/Seeded.ts"
@@ -22,18 +23,31 @@ const kept = ({ entries, first }: Model) => entries.slice(first)
 
 const sum = (numbers: ReadonlyArray<number>) => numbers.reduce((total, number) => total + number, 0)
 
+/** As JSON, but for what JSON writes as an escape. */
+const quoted = (text: string) => `"${text}"`
+
+/** Bytes and characters. */
+const heldBy = ({ chunks }: ChunkedLog.ChunkedLog) =>
+  sum(
+    chunks.map(
+      ({ pieces, stored, text }) => (stored?.length ?? 0) + text.length + sum(pieces.map((piece) => piece.length))
+    )
+  )
+
 describe("ChunkedLog", () => {
   it("keeps, drops, weighs and reads like an array of entries", () => {
-    for (let seed = 1; seed <= 200; seed++) {
+    for (let seed = 1; seed <= 60; seed++) {
       const next = Seeded.chance(seed)
       const log = ChunkedLog.make(job)
       const model: Model = { entries: [], first: 0, ended: false }
       const at = (label: string) => `${label}, seed ${seed}`
-      for (let turn = 0; turn < 150; turn++) {
+      for (let turn = 0; turn < 400; turn++) {
         const what = next()
         if (what < 0.6 && !model.ended) {
           const isEnd = next() < 0.01
-          const payload = JSON.stringify("x".repeat(Seeded.pick(next, [0, 5, 900, 20_000])))
+          const payload = quoted(
+            Seeded.pick(next, ["x", "ü", "\ud800"]).repeat(Seeded.pick(next, [0, 5, 900, 15_000, 20_000]))
+          )
           const note: JobJournal.Note | undefined =
             next() < 0.1 ? { _tag: "Child", job: `job_${turn}` as Ids.JobId } : undefined
           const kind = isEnd ? "" : Seeded.pick(next, ["log", "status"])
@@ -49,7 +63,7 @@ describe("ChunkedLog", () => {
           while (model.first < end && sum(kept(model).map(weigh)) > target) model.first++
         } else {
           const after = Seeded.between(next, -1, model.entries.length + 2)
-          const characters = Seeded.pick(next, [0, 1, 2000, 50_000, Number.MAX_SAFE_INTEGER])
+          const characters = Seeded.pick(next, [0, 1, 2000, 50_000, next() < 0.05 ? Number.MAX_SAFE_INTEGER : 5000])
           const page = ChunkedLog.read(log, after, characters)
           const start = Math.min(model.entries.length, Math.max(after + 1, model.first))
           let count = 0
@@ -57,7 +71,7 @@ describe("ChunkedLog", () => {
             taken += model.entries[start + count]!.tail.length
           }
           assert.deepStrictEqual(
-            page.entries.map(({ kind, note, tail }) => ({ kind, tail, note })),
+            page.entries.map(({ kind, note, tail }) => ({ kind, tail: Frame.textOfPiece(tail), note })),
             model.entries.slice(start, start + count),
             at("entries")
           )
@@ -75,10 +89,30 @@ describe("ChunkedLog", () => {
   it("holds in memory about what it keeps", () => {
     const log = ChunkedLog.make(job)
     for (let turn = 0; turn < 2000; turn++) {
-      ChunkedLog.push(log, { type: "job.event", kind: "log", payload: JSON.stringify("x".repeat(100)) })
+      ChunkedLog.push(log, {
+        type: "job.event",
+        kind: "log",
+        payload: JSON.stringify("x".repeat(100))
+      })
       ChunkedLog.evict(log, 50_000, Number.MAX_SAFE_INTEGER)
     }
-    const held = sum(log.chunks.map(({ pieces, text }) => text.length + sum(pieces.map((piece) => piece.length))))
-    assert.isBelow(held, 50_000 + 2 * 17_000)
+    assert.isBelow(heldBy(log), 50_000 + 2 * 17_000)
+  })
+
+  it("puts away what is far back, and what is large at once", () => {
+    const log = ChunkedLog.make(job)
+    const payload = JSON.stringify("x".repeat(1000))
+    while (log.written < 3_000_000) ChunkedLog.push(log, { type: "job.event", kind: "log", payload })
+    const texts = log.chunks.filter((chunk) => chunk.stored === undefined)
+    assert.isBelow(sum(texts.map((chunk) => chunk.ends.at(-1)!)), 1_100_000)
+    assert.isBelow(heldBy(log), 3_000_000 + 17_000)
+    ChunkedLog.push(log, { type: "job.event", kind: "log", payload: JSON.stringify("y".repeat(20_000)) })
+    assert.strictEqual(log.chunks.at(-1)!.text + log.chunks.at(-1)!.pieces.join(""), "")
+    const [last] = ChunkedLog.read(log, log.next - 2, 1).entries
+    assert.instanceOf(last!.tail, Uint8Array)
+    // What nobody is behind is not kept as text besides.
+    ChunkedLog.read(log, 0, 1)
+    ChunkedLog.read(log, log.next - 2, 1)
+    assert.isUndefined(log.recalled)
   })
 })

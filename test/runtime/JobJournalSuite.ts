@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as Frame from "../../src/protocol/Frame.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as JobJournal from "../../src/runtime/JobJournal.ts"
 import * as RuntimeConfig from "../../src/runtime/RuntimeConfig.ts"
@@ -13,10 +14,12 @@ const traceId = "4bf92f3577b34da6a3ce929d0e0e4736" as Ids.TraceId
 const event = (n: number): JobJournal.Draft => ({ type: "job.event", kind: "log", payload: JSON.stringify({ n }) })
 const terminal: JobJournal.Draft = { type: "job.result", kind: "", payload: JSON.stringify({ done: true }) }
 
+const parse = ({ tail }: JobJournal.Entry) => JSON.parse(`{${Frame.textOfPiece(tail).slice(1)}`)
+
 /** The numbers that entries hold, and their places. */
 const numbers = (page: JobJournal.Page) =>
   page.entries.map((entry) => {
-    const frame = JSON.parse(`{${entry.tail.slice(1)}`)
+    const frame = parse(entry)
     return entry.type === "job.event" ? frame.payload.n : "end"
   })
 
@@ -37,7 +40,7 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         const page = yield* journal.read(job, -1, all)
         assert.deepStrictEqual(numbers(page), [0, 1, 2])
         assert.deepStrictEqual(
-          page.entries.map((entry) => JSON.parse(`{${entry.tail.slice(1)}`).job_seq),
+          page.entries.map((entry) => parse(entry).job_seq),
           [1, 2, 3]
         )
         assert.deepStrictEqual([page.firstOffset, page.ended], [0, false])

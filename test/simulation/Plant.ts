@@ -2,6 +2,7 @@
  * A place for a known bug: what a plant puts between the parts of the runtime, or between the runtime and its lines.
  */
 import { type Context, Effect, Layer, type Option } from "effect"
+import * as Outgoing from "../../src/protocol/Frame.ts"
 import type * as JobJournal from "../../src/runtime/JobJournal.ts"
 import type * as Jobs from "../../src/runtime/Jobs.ts"
 import type * as JobStore from "../../src/runtime/JobStore.ts"
@@ -59,7 +60,9 @@ export const sending =
         return {
           ...real,
           send: (texts) => {
-            const changed = texts.flatMap((text) => each(JSON.parse(text)).map((frame) => JSON.stringify(frame)))
+            const changed = texts.flatMap((text) =>
+              each(JSON.parse(Outgoing.textOf(text))).map((frame) => JSON.stringify(frame))
+            )
             return sendAll(real, changed)
           }
         }

@@ -2,6 +2,7 @@
  * Known bugs of sessions: numbers, replay, tokens, pace.
  */
 import { Duration, Effect, Option } from "effect"
+import * as Outgoing from "../../src/protocol/Frame.ts"
 import type * as Connection from "../../src/session/Connection.ts"
 import * as Plant from "./Plant.ts"
 
@@ -87,7 +88,8 @@ export const all: ReadonlyArray<Plant.Known> = [
             first.set(id, began)
             return real.converse(opened, {
               ...connection,
-              send: (frames) => (frames.some((text) => text.includes('"event_seq"')) ? began : connection).send(frames)
+              send: (frames) =>
+                (frames.some((text) => Outgoing.textOf(text).includes('"event_seq"')) ? began : connection).send(frames)
             })
           }
         })

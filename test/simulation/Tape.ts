@@ -3,6 +3,7 @@
  * from the insides of what is tested.
  */
 import { Clock, Effect } from "effect"
+import * as Outgoing from "../../src/protocol/Frame.ts"
 import type * as Connection from "../../src/session/Connection.ts"
 import type * as Scenario from "./Scenario.ts"
 
@@ -89,7 +90,7 @@ export const tap = (tape: Tape, side: string, line: number, frames: Connection.F
     ...frames,
     pull: Effect.tap(frames.pull, (texts) => record("received", texts)),
     // Before it leaves: an answer must not be on the tape before what it answers.
-    send: (texts) => Effect.andThen(record("sent", texts), frames.send(texts))
+    send: (texts) => Effect.andThen(record("sent", texts.map(Outgoing.textOf)), frames.send(texts))
   }
 }
 

@@ -22,6 +22,8 @@ interface Reader {
 export interface EventBuffer {
   readonly maxEvents: number
   readonly maxBytes: number
+  /** Of these, how many are kept of what all readers have taken. */
+  keptBytes: number
   entries: Array<JobEvent.JobEvent>
   /** What each of them weighs. */
   weights: Array<number>
@@ -56,6 +58,7 @@ export interface Options {
 
 export const make = ({ job, manual, ...options }: Options): EventBuffer => ({
   ...options,
+  keptBytes: options.maxBytes,
   ledger: { job, runs: [] },
   offsets: manual ? new WeakMap() : undefined,
   processed: 0,
@@ -73,12 +76,12 @@ const exceeds = (self: EventBuffer, factor: number) =>
   self.entries.length > self.maxEvents * factor || self.bytes > self.maxBytes * factor
 
 const trim = (self: EventBuffer) => {
-  if (!exceeds(self, 1)) return
+  if (self.entries.length <= self.maxEvents && self.bytes <= self.keptBytes) return
   let behind = Infinity
   for (const reader of self.readers) behind = Math.min(behind, reader.position)
   let count = 0
   // An eighth at a time, so that a full buffer does not shift its entries at each event.
-  const [maxEvents, maxBytes] = [self.maxEvents * 0.875, self.maxBytes * 0.875]
+  const [maxEvents, maxBytes] = [self.maxEvents * 0.875, self.keptBytes * 0.875]
   while (
     self.first + count < behind &&
     (self.entries.length - count > maxEvents || self.bytes > maxBytes) &&
@@ -168,6 +171,12 @@ export const discard = (self: EventBuffer): void => {
 /** Takes events in again: somebody has a handle after all. */
 export const keep = (self: EventBuffer): void => {
   self.discarded = false
+}
+
+/** Keeps less from now on of what its readers have taken. */
+export const shrink = (self: EventBuffer, keptBytes: number): void => {
+  self.keptBytes = Math.min(self.keptBytes, keptBytes)
+  trim(self)
 }
 
 const pageSize = 256

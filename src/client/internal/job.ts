@@ -113,8 +113,12 @@ const noteMissed = (self: Followed, job_seq: number | undefined): void => {
   else EventBuffer.end(self.events, EventBuffer.expired(self.missed))
 }
 
+/** What of a result that is read as it comes is kept for the next reader, in bytes. */
+const kept = 256 * 1024
+
 /** Somebody reads the result as it comes: it is not put together besides. */
 export const readAsStream = (self: Followed): void => {
+  EventBuffer.shrink(self.events, kept)
   self.assembly = Result.fail(
     new ArcpError.InvalidRequest({
       message: "The result was read as a stream, and is not kept",

@@ -4,8 +4,10 @@
 import type * as NodeWS from "@effect/platform-node/NodeWS"
 import type * as Net from "node:net"
 import type { Socket } from "effect/socket"
+import * as Frame from "../../protocol/Frame.ts"
 import type * as WebSocketTransport from "../../transport/WebSocketTransport.ts"
 import * as TextFrames from "./textFrames.ts"
+import * as WriteBuffers from "./writeBuffers.ts"
 
 /** Hands on each message as it comes, without the event that a browser would make of it. */
 export const make = (ws: NodeWS.WebSocket): Socket.WebSocketLike & WebSocketTransport.Pausable => {
@@ -41,7 +43,7 @@ export const make = (ws: NodeWS.WebSocket): Socket.WebSocketLike & WebSocketTran
 export const serverWire = (socket: Net.Socket): WebSocketTransport.Wire => ({
   writableLength: () => socket.writableLength,
   needsDrain: () => socket.writableNeedDrain,
-  writeAll: (frames) => void socket.write(TextFrames.encode(frames)),
+  writeAll: (frames) => WriteBuffers.write(socket, (allocate) => TextFrames.encode(frames, allocate)),
   onDrain: (listener) => drains(socket, listener)
 })
 
@@ -52,7 +54,7 @@ export const clientWire = (ws: NodeWS.WebSocket, socket: Net.Socket): WebSocketT
   writeAll: (frames) => {
     socket.cork()
     try {
-      for (const frame of frames) ws.send(frame)
+      for (const frame of frames) ws.send(Frame.textOf(frame))
     } finally {
       socket.uncork()
     }

@@ -2,6 +2,7 @@
  * Text messages as the frames of RFC 6455 (section 5.2) in which a server sends them: whole and unmasked. `ws` writes one message at a time,
  * as two pieces; a batch here is one piece, which a socket takes several times as fast.
  */
+import type * as Frame from "../../protocol/Frame.ts"
 
 /** The first byte of a text message that is one frame. */
 const wholeText = 0x81
@@ -22,13 +23,24 @@ const writeHeader = (out: Buffer, at: number, size: number): number => {
   return at + headerSize(size)
 }
 
-export const encode = (texts: ReadonlyArray<string>): Buffer => {
-  const sizes = texts.map((text) => Buffer.byteLength(text))
-  const out = Buffer.allocUnsafe(sizes.reduce((total, size) => total + headerSize(size) + size, 0))
+const sizeOf = (frame: Frame.Frame): number =>
+  typeof frame === "string" ? Buffer.byteLength(frame) : Buffer.byteLength(frame.head) + frame.tail.length
+
+const write = (out: Buffer, at: number, frame: Frame.Frame): number => {
+  if (typeof frame === "string") return at + out.write(frame, at, "utf8")
+  const end = at + out.write(frame.head, at, "utf8")
+  out.set(frame.tail, end)
+  return end + frame.tail.length
+}
+
+/** Puts the frames into what `allocate` gives for so many bytes, from its beginning on. */
+export const encode = (frames: ReadonlyArray<Frame.Frame>, allocate: (size: number) => Buffer): Buffer => {
+  const sizes = frames.map(sizeOf)
+  const total = sizes.reduce((sum, size) => sum + headerSize(size) + size, 0)
+  const out = allocate(total)
   let at = 0
-  texts.forEach((text, index) => {
-    at = writeHeader(out, at, sizes[index]!)
-    at += out.write(text, at, "utf8")
-  })
-  return out
+  for (let index = 0; index < frames.length; index++) {
+    at = write(out, writeHeader(out, at, sizes[index]!), frames[index]!)
+  }
+  return out.length === total ? out : out.subarray(0, total)
 }

@@ -4,6 +4,7 @@
  */
 import type * as Dialect from "../../protocol/Dialect.ts"
 import type * as Feature from "../../protocol/Feature.ts"
+import * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as StampLog from "../../session/StampLog.ts"
 import type * as JobJournal from "../JobJournal.ts"
@@ -30,7 +31,7 @@ export interface Taken {
 }
 
 export interface Batch {
-  readonly frames: Array<string>
+  readonly frames: Array<Frame.Frame>
   readonly stamps: Array<StampLog.Stamp>
   readonly pages: Array<Taken>
   characters: number
@@ -50,9 +51,9 @@ export const make = (last: number): Batch => ({
 })
 
 /** Writes the frame that has a number. */
-export type Frame = (type: string, seq: number, tail: string) => string
+export type WriteFrame = (type: string, seq: number, tail: Frame.Piece) => Frame.Frame
 
-export const addAnswers = (batch: Batch, answers: ReadonlyArray<Answer>, frame: Frame): void => {
+export const addAnswers = (batch: Batch, answers: ReadonlyArray<Answer>, frame: WriteFrame): void => {
   for (const answer of answers) {
     if (typeof answer === "string") batch.frames.push(answer)
     else addOwn(batch, answer.type, answer.tail, frame)
@@ -61,7 +62,7 @@ export const addAnswers = (batch: Batch, answers: ReadonlyArray<Answer>, frame: 
 }
 
 /** Adds a numbered frame that stands in no journal. */
-export const addOwn = (batch: Batch, type: string, tail: string, frame: Frame): void => {
+export const addOwn = (batch: Batch, type: string, tail: string, frame: WriteFrame): void => {
   batch.stamps.push({ _tag: "Own", firstSeq: ++batch.seq, type, tail })
   batch.frames.push(frame(type, batch.seq, tail))
 }
@@ -72,7 +73,7 @@ export const addPage = (
   source: AckWindow.Source,
   page: JobJournal.Page,
   session: { readonly features: ReadonlySet<Feature.Feature>; readonly profile: Dialect.Profile },
-  frame: Frame
+  frame: WriteFrame
 ): void => {
   let from = 0
   let count = 0
@@ -93,7 +94,7 @@ export const addPage = (
     count++
     if (entry.note?._tag === "Child") children.push(entry.note.job)
     const text = frame(entry.type, ++batch.seq, View.projected(entry, session.profile))
-    characters += text.length
+    characters += Frame.lengthOf(text)
     batch.frames.push(text)
   }
   flush()

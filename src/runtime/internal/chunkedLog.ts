@@ -2,10 +2,14 @@
  * The entries of one job in memory: text in chunks, and beside it where each entry ends. An entry has no object of its own and no text that
  * hangs together from pieces, so a million of them cost their characters and little more, and the garbage collector has nothing to visit.
  *
- * An entry is written as pieces, which become one flat text when somebody reads or the chunk is full.
+ * An entry is written as pieces, which become one flat text when somebody reads or the chunk is full. What lies far enough back that its
+ * readers have probably been there is put away in UTF-8, outside of the collector's heap, and is made text again for whoever does come late:
+ * a text that lives for long is copied from one generation to the next, and makes the collector let its heap grow. What is larger than a chunk
+ * has one for itself, in UTF-8 from the start, and is given out as such.
  */
 import type * as Ids from "../../protocol/Ids.ts"
 import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
+import * as Utf8 from "../../protocol/Utf8.ts"
 import type * as JobJournal from "../JobJournal.ts"
 
 interface Chunk {
@@ -14,16 +18,22 @@ interface Chunk {
   /** What all entries before it weigh. */
   readonly origin: number
   readonly kinds: Array<string>
-  /** Where each entry ends in the text. */
+  /** Where each entry ends, in characters. */
   readonly ends: Array<number>
   text: string
   /** What is to come after the text. */
   pieces: Array<string>
+  /** The text, once it has been put away. */
+  stored: Uint8Array | undefined
 }
 
 export interface ChunkedLog {
   readonly tail: SequencedFrame.Tail
   readonly chunks: Array<Chunk>
+  /** How many of them have been put away. */
+  stored: number
+  /** The one of these that was last read, as text. */
+  recalled: { readonly chunk: Chunk; readonly text: string } | undefined
   /** What the runtime has to know of single entries. */
   readonly notes: Map<number, JobJournal.Note>
   /** The offset of the oldest entry that is kept. */
@@ -41,9 +51,14 @@ export interface ChunkedLog {
 /** Characters after which a chunk is full. */
 const chunkSize = 16 * 1024
 
+/** Characters behind the newest ones that stay text: about as far as a reader is behind that sets the pace. */
+const fresh = 1024 * 1024
+
 export const make = (job: { readonly id: Ids.JobId; readonly traceId: Ids.TraceId }): ChunkedLog => ({
   tail: SequencedFrame.tail(job.id, job.traceId),
   chunks: [],
+  stored: 0,
+  recalled: undefined,
   notes: new Map(),
   first: 0,
   next: 0,
@@ -57,12 +72,21 @@ export const weight = (log: ChunkedLog): number => log.written - log.dropped
 
 const lengthOf = (chunk: Chunk): number => chunk.ends.at(-1) ?? 0
 
+/** A chunk with room. */
 const open = (log: ChunkedLog): Chunk => {
   const last = log.chunks.at(-1)
-  if (last !== undefined && lengthOf(last) < chunkSize) return last
+  return last !== undefined && lengthOf(last) < chunkSize ? last : add(log, undefined)
+}
+
+const add = (log: ChunkedLog, stored: Uint8Array | undefined): Chunk => {
+  const last = log.chunks.at(-1)
   if (last !== undefined) flatten(last)
-  const chunk: Chunk = { first: log.next, origin: log.written, kinds: [], ends: [], text: "", pieces: [] }
+  const chunk: Chunk = { first: log.next, origin: log.written, kinds: [], ends: [], text: "", pieces: [], stored }
   log.chunks.push(chunk)
+  for (let at = log.stored; log.written - log.chunks[at]!.origin - lengthOf(log.chunks[at]!) >= fresh; at++) {
+    store(log.chunks[at]!)
+    log.stored = at + 1
+  }
   return chunk
 }
 
@@ -74,13 +98,42 @@ const flatten = (chunk: Chunk): string => {
   return chunk.text
 }
 
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+const encode = (pieces: ReadonlyArray<string>): Uint8Array => {
+  const sizes = pieces.map(Utf8.byteLength)
+  const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0))
+  let at = 0
+  for (const piece of pieces) at += encoder.encodeInto(piece, bytes.subarray(at)).written
+  return bytes
+}
+
+const store = (chunk: Chunk): void => {
+  // What is large is there already; what UTF-8 cannot hold stays as it is.
+  if (chunk.stored !== undefined || !flatten(chunk).isWellFormed()) return
+  chunk.stored = encode([chunk.text])
+  chunk.text = ""
+}
+
+/** An entry that has a chunk for itself is given out as it lies there. */
+const largeOf = ({ ends, stored }: Chunk): Uint8Array | undefined => (ends.length === 1 ? stored : undefined)
+
+const textOf = (log: ChunkedLog, chunk: Chunk): string => {
+  if (chunk.stored === undefined) return flatten(chunk)
+  if (log.recalled?.chunk !== chunk) log.recalled = { chunk, text: decoder.decode(chunk.stored) }
+  return log.recalled.text
+}
+
 export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
-  const chunk = open(log)
   const { payload } = draft
   const { after, between, job } = log.tail
   const seq = String(log.next + 1)
   const length = job.length + seq.length + between.length + payload.length + after.length
-  chunk.pieces.push(job, seq, between, payload, after)
+  const pieces = [job, seq, between, payload, after]
+  const isLarge = length >= chunkSize && payload.isWellFormed()
+  const chunk = isLarge ? add(log, encode(pieces)) : open(log)
+  if (!isLarge) chunk.pieces.push(...pieces)
   chunk.kinds.push(draft.kind)
   chunk.ends.push(lengthOf(chunk) + length)
   if (draft.note !== undefined) log.notes.set(log.next, draft.note)
@@ -128,7 +181,8 @@ export const dropBefore = (log: ChunkedLog, offset: number): void => {
   for (const noted of log.notes.keys()) if (noted < offset) log.notes.delete(noted)
   log.first = offset
   const gone = log.chunks.findIndex((chunk) => chunk.first + chunk.ends.length > offset)
-  log.chunks.splice(0, gone < 0 ? log.chunks.length : gone)
+  const count = log.chunks.splice(0, gone < 0 ? log.chunks.length : gone).length
+  log.stored = Math.max(0, log.stored - count)
 }
 
 /** The entries after an offset, of about so many characters, at least one if there is one. */
@@ -138,7 +192,8 @@ export const read = (log: ChunkedLog, after: number, characters: number): JobJou
   let taken = 0
   for (let at = start < log.next ? chunkAt(log, start) : log.chunks.length; at < log.chunks.length; at++) {
     const chunk = log.chunks[at]!
-    const text = flatten(chunk)
+    const large = largeOf(chunk)
+    const text = large === undefined ? textOf(log, chunk) : ""
     for (let index = Math.max(0, start - chunk.first); index < chunk.ends.length; index++) {
       if (taken >= characters && taken > 0) return { firstOffset: start, entries, ended: false }
       const from = index === 0 ? 0 : chunk.ends[index - 1]!
@@ -148,10 +203,12 @@ export const read = (log: ChunkedLog, after: number, characters: number): JobJou
       entries.push({
         type: kind === "" ? log.terminal! : "job.event",
         kind,
-        tail: text.slice(from, to),
+        tail: large ?? text.slice(from, to),
         note: log.notes.size === 0 ? undefined : log.notes.get(chunk.first + index)
       })
     }
   }
+  // Whoever is here needs what is behind no more.
+  log.recalled = undefined
   return { firstOffset: start, entries, ended: log.terminal !== undefined }
 }

@@ -3,6 +3,7 @@
  */
 import { Effect, Option, Schema } from "effect"
 import type * as Dialect from "../../protocol/Dialect.ts"
+import * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as StampLog from "../../session/StampLog.ts"
 import * as JobJournal from "../JobJournal.ts"
@@ -23,15 +24,15 @@ export const replay = Effect.fnUntraced(function* <E>(
   session: Session,
   seq: number,
   characters: number,
-  frame: Batch.Frame,
+  frame: Batch.WriteFrame,
   reveal: (job: Ids.JobId, page: JobJournal.Page) => Effect.Effect<JobJournal.Page>,
-  send: (frames: ReadonlyArray<string>) => Effect.Effect<void, E>
+  send: (frames: ReadonlyArray<Frame.Frame>) => Effect.Effect<void, E>
 ): Effect.fn.Return<void, E | Uncovered, JobJournal.JobJournal | SessionStore.SessionStore> {
   const journal = yield* JobJournal.JobJournal
   const store = yield* SessionStore.SessionStore
   const stamps = yield* store.since(session.id, seq)
   if (Option.isNone(stamps)) return yield* new Uncovered()
-  let frames: Array<string> = []
+  let frames: Array<Frame.Frame> = []
   let gathered = 0
   for (const stamp of stamps.value) {
     for (let done = 0; done < StampLog.width(stamp);) {
@@ -46,7 +47,7 @@ export const replay = Effect.fnUntraced(function* <E>(
         if (entries.length === 0 || page.firstOffset !== offset) return yield* new Uncovered()
         for (const entry of entries) {
           const text = frame(entry.type, stamp.firstSeq + done++, View.projected(entry, session.profile))
-          gathered += text.length
+          gathered += Frame.lengthOf(text)
           frames.push(text)
         }
       }
