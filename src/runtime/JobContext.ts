@@ -242,31 +242,38 @@ const make = (
 
   let told = RemainingBudget.nothing
 
+  /** Whether this lease, or one above it, caps the currency: what a host caps besides is not the job's to tell. */
+  const isCapped = ({ currency }: Budget.Standing) => guard.tenures.some(({ lease }) => lease.budget.has(currency))
+
   /** A metric, and with a cost what is then left, if that has changed by much. Some clients read the labels from `dims`. */
   const tellMetric = (body: JobEvent.Body<"metric">): Effect.Effect<void, ArcpError.InvalidRequest> => {
-    const { dimensions } = body
+    const { dimensions, name, value } = body
+    if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
+    if (name === JobEvent.budgetRemaining) {
+      return Effect.fail(invalid("metric.name", `${name} is what the runtime says of a budget`))
+    }
     const made = draft("metric", dimensions === undefined ? body : { ...body, dims: dimensions })
     if (Result.isFailure(made)) return Effect.fail(made.failure)
     const metric = made.success
     const cost = costOf(body)
     if (cost === undefined) return tell(metric)
     if (Result.isFailure(cost)) return Effect.fail(invalid("metric.value", cost.failure))
-    // Nothing comes between a cost and its being counted, and once it is counted it is told.
+    // Nothing comes between a cost and its being counted, and once it is counted it is told, once.
     return Effect.uninterruptibleMask(
       Effect.fnUntraced(function* (restore) {
         const charged = account === undefined ? notCounted : yield* account.charge([cost.success])
-        const remaining = RemainingBudget.tell(told, charged.standings)
+        const remaining = RemainingBudget.tell(told, charged.standings.filter(isCapped))
         told = remaining.told
         const drafts = [
           metric,
           ...remaining.metrics.flatMap((body) => Result.getSuccess(draft("metric", body)).pipe(Option.toArray))
         ] as const
-        const appended = (options: JobJournal.AppendOptions) =>
-          journal.append(record.id, epoch, drafts, { ...options, ledger: charged.entries })
-        yield* restore(appended(urgently)).pipe(
-          Effect.onInterrupt(() => Effect.ignore(appended({ forced: true }))),
-          Effect.catch(speaksNoMore)
+        const waited = yield* Effect.exit(restore(journal.room(record.id, urgently)))
+        yield* Effect.catch(
+          journal.append(record.id, epoch, drafts, { forced: true, ledger: charged.entries }),
+          speaksNoMore
         )
+        return yield* waited
       })
     )
   }
@@ -296,12 +303,19 @@ const make = (
       return { code, message: message.slice(0, 1024), retryable }
     })
 
+  /** A metric that cannot be shown as it is must be counted all the same. */
+  const emitMetric = (body: JobEvent.Body<"metric">) =>
+    Effect.catch(tellMetric(body), () => {
+      const { name, unit, value } = body
+      return tellMetric({ name, value, ...(unit === undefined ? undefined : { unit }) })
+    })
+
   const emitter = JobEmitter.JobEmitter.of({
     emit: (kind, body) =>
-      (kind === "metric" ? tellMetric(body as JobEvent.Body<"metric">) : append(kind, body)).pipe(
-        Effect.catch(() => append(kind, showable(body))),
-        Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message))
-      )
+      (kind === "metric"
+        ? emitMetric(body as JobEvent.Body<"metric">)
+        : Effect.catch(append(kind, body), () => append(kind, showable(body)))
+      ).pipe(Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message)))
   })
 
   const leased: LeasedJob.LeasedJob = {
@@ -387,10 +401,7 @@ const make = (
     thought: (text) => append("thought", { text }),
     status: (phase, message) =>
       nonEmpty("status", "phase", phase, append("status", message === undefined ? { phase } : { phase, message })),
-    metric: (name, value, options) => {
-      if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
-      return nonEmpty("metric", "name", name, tellMetric({ name, value, ...options }))
-    },
+    metric: (name, value, options) => nonEmpty("metric", "name", name, tellMetric({ name, value, ...options })),
     budget: account === undefined ? Effect.succeed(nothingCapped) : account.available,
     reserve: (amounts, use) =>
       Effect.flatMap(
@@ -430,7 +441,7 @@ const notCounted: Budgets.Charged = { entries: [], standings: [] }
 
 /** The cost that a metric reports, or why it cannot be one; nothing if it reports none, or in no currency. */
 const costOf = ({ name, unit, value }: JobEvent.Body<"metric">): Result.Result<Amount.Amount, string> | undefined => {
-  if (!name.startsWith(JobEvent.costPrefix) || name === JobEvent.budgetRemaining) return undefined
+  if (!name.startsWith(JobEvent.costPrefix)) return undefined
   if (value < 0) return Result.fail("a cost must not be negative")
   return unit !== undefined && Amount.isCurrency(unit) ? Amount.fromNumber(unit, value) : undefined
 }

@@ -22,6 +22,7 @@ import * as Codec from "../protocol/Codec.ts"
 import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
+import type * as JobMessage from "../protocol/JobMessage.ts"
 import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as SequencedFrame from "../protocol/SequencedFrame.ts"
@@ -61,6 +62,8 @@ export interface SessionOutbox {
   readonly tell: (message: Message.FromRuntime) => Effect.Effect<void>
   /** Done once not too many answers wait. */
   readonly room: Effect.Effect<void>
+  /** As `tell`, for the acceptance of a job that one of the session's own has delegated. */
+  readonly introduce: (acceptance: JobMessage.Accepted) => Effect.Effect<void>
   /** Sends a frame with a number that stands in no journal; `tail` is its text after the head. */
   readonly own: (type: string, tail: string) => Effect.Effect<void>
   /** Delivers a job until its outcome. A job that is followed already goes on as it was. */
@@ -93,6 +96,9 @@ export interface SessionOutbox {
   readonly last: Effect.Effect<number>
 }
 
+/** Children that a session remembers to have told of. */
+const maxIntroduced = 1024
+
 /**
  * @category constructors
  * @since 0.1.0
@@ -103,13 +109,13 @@ export const make: (
     readonly features: ReadonlySet<Feature.Feature>
     readonly profile: Dialect.Profile
   },
-  /** Told of each job that one of the session's own has delegated, when the client has been. Must not wait. */
-  onChild: (job: Ids.JobId) => Effect.Effect<void>
+  /** The acceptance of a job that one of the session's own has delegated; nothing if it is no longer known. Must not wait. */
+  acceptanceOf: (child: Ids.JobId) => Effect.Effect<Option.Option<JobMessage.Accepted>>
 ) => Effect.Effect<
   SessionOutbox,
   never,
   JobJournal.JobJournal | SessionStore.SessionStore | Credentials.Credentials | Scope.Scope
-> = Effect.fnUntraced(function* (session, onChild) {
+> = Effect.fnUntraced(function* (session, acceptanceOf) {
   const { features, id, profile } = session
   const config = yield* RuntimeConfig.RuntimeConfig
   const journal = yield* JobJournal.JobJournal
@@ -127,6 +133,8 @@ export const make: (
   const marked = new Set<AckWindow.Source>()
   /** Jobs whose outcome is on its way, or has been sent. */
   const told: Array<AckWindow.Source> = []
+  /** The children that the client was told of, the latest of them, each with the last number before that. */
+  const introduced = new Map<Ids.JobId, number>()
   /** In the order in which they were queued. */
   const answers: Array<Batch.Answer> = []
   /** Called when the write that takes what is queued now is done. */
@@ -234,6 +242,63 @@ export const make: (
     return batch
   })
 
+  const follow: SessionOutbox["follow"] = Effect.fnUntraced(function* ({ after, job, paces, traceId }) {
+    const followed = sources.get(job)
+    if (followed !== undefined) {
+      followed.paces ||= paces
+      return
+    }
+    const source: AckWindow.Source = {
+      job,
+      traceId,
+      paces,
+      unwatch: Effect.void,
+      cursor: after,
+      taken: after,
+      unread: [],
+      unreadCharacters: 0
+    }
+    sources.set(job, source)
+    source.unwatch = yield* journal.watch(job, () => mark(source))
+    if (paces && attached) yield* journal.advance(job, id, Option.some(after))
+    mark(source)
+  })
+
+  const introduce = (acceptance: JobMessage.Accepted) =>
+    Effect.sync(() => {
+      const { job_id } = acceptance.payload
+      introduced.delete(job_id)
+      introduced.set(job_id, last)
+      if (introduced.size > maxIntroduced) introduced.delete(introduced.keys().next().value!)
+      put(Codec.encode(acceptance))
+    })
+
+  /** Tells the client of a child, and sends it from its first event; once, for what tells of it may be sent again (§10). */
+  const adopt = (child: Ids.JobId): Effect.Effect<void> =>
+    introduced.has(child)
+      ? Effect.void
+      : Effect.flatMap(
+          acceptanceOf(child),
+          Option.match({
+            onNone: () => Effect.void,
+            onSome: (acceptance) =>
+              Effect.andThen(
+                introduce(acceptance),
+                follow({ job: child, traceId: acceptance.trace_id!, after: -1, paces: true })
+              )
+          })
+        )
+
+  /** What has no number is lost with its connection: the acceptances that a client which has come so far may lack, by their places. */
+  const introductions = Effect.fnUntraced(function* (seq: number) {
+    const lacking = new Map<number, Array<string>>()
+    for (const [child, place] of introduced) {
+      const acceptance = place < seq ? Option.none() : yield* acceptanceOf(child)
+      if (Option.isSome(acceptance)) lacking.set(place, [...(lacking.get(place) ?? []), Codec.encode(acceptance.value)])
+    }
+    return lacking
+  })
+
   /** From here on the numbers are taken, whether or not the frames arrive: a resume replays what did not. */
   const commit = (batch: Batch.Batch, epoch: number) =>
     Effect.uninterruptible(
@@ -252,7 +317,7 @@ export const make: (
             } else if (declared && sources.get(page.source.job) === page.source) window.owe(page)
           }
           const children = batch.pages.flatMap(({ children, source }) => (source.paces ? children : []))
-          return children.length === 0 ? Effect.void : Effect.forEach(children, onChild, { discard: true })
+          return children.length === 0 ? Effect.void : Effect.forEach(children, adopt, { discard: true })
         })
       )
     )
@@ -304,9 +369,11 @@ export const make: (
   })
 
   const replay = Effect.fnUntraced(function* (connection: Connection.Line, seq: number) {
-    yield* Replay.replay(session, seq, config.maxBatch, frame, reveal, (frames) => send(connection, frames)).pipe(
-      Effect.provideContext(services)
-    )
+    const lacking = yield* introductions(seq)
+    const between = (place: number) => lacking.get(place) ?? []
+    yield* Replay.replay(session, seq, config.maxBatch, frame, between, reveal, (frames) =>
+      send(connection, frames)
+    ).pipe(Effect.provideContext(services))
     // What the line before lost, this one took.
     if (!declared) for (const source of sources.values()) source.taken = Math.max(source.taken, source.cursor)
     yield* pace
@@ -376,31 +443,12 @@ export const make: (
     reply: (message) => queue(Codec.encode(message)),
     tell: (message) => Effect.sync(() => put(Codec.encode(message))),
     room: roomy,
+    introduce,
     own: (type, tail) => queue({ type, tail }),
     isFollowing: (job) => sources.has(job),
     isSecure: () => attached && secure,
     isBusy: () => sources.size > 0,
-    follow: Effect.fnUntraced(function* ({ after, job, paces, traceId }) {
-      const followed = sources.get(job)
-      if (followed !== undefined) {
-        followed.paces ||= paces
-        return
-      }
-      const source: AckWindow.Source = {
-        job,
-        traceId,
-        paces,
-        unwatch: Effect.void,
-        cursor: after,
-        taken: after,
-        unread: [],
-        unreadCharacters: 0
-      }
-      sources.set(job, source)
-      source.unwatch = yield* journal.watch(job, () => mark(source))
-      if (paces && attached) yield* journal.advance(job, id, Option.some(after))
-      mark(source)
-    }),
+    follow,
     rewind: (job, after) =>
       Effect.sync(() => {
         const source = sources.get(job)
