@@ -269,9 +269,10 @@ const make = (
           ...remaining.metrics.flatMap((body) => Result.getSuccess(draft("metric", body)).pipe(Option.toArray))
         ] as const
         const waited = yield* Effect.exit(restore(journal.room(record.id, urgently)))
-        yield* Effect.catch(
-          journal.append(record.id, epoch, drafts, { forced: true, ledger: charged.entries }),
-          speaksNoMore
+        yield* Effect.catch(journal.append(record.id, epoch, drafts, { forced: true, ledger: charged.entries }), () =>
+          Effect.forEach(charged.entries, (entry) => journal.record(record.id, epoch, entry)).pipe(
+            Effect.andThen(speaksNoMore)
+          )
         )
         return yield* waited
       })
