@@ -198,62 +198,65 @@ describe("A job with a budget", () => {
     )
   })
 
-  it.effect("has its costs told and counted once, also when a reader is slow and the job is cancelled meanwhile", () => {
-    const go = Deferred.makeUnsafe<void>()
-    let spending = false
-    let logged = 0
-    return Effect.gen(function* () {
-      // Says that its acknowledgements are the pace, and gives none.
-      const peer = yield* join({ profile: "effect", features: ["ack", "cost.budget"] })
-      const { job_id } = yield* submit(peer, "talker", null, { payload: { lease_request: lease("USD:1.00") } })
-      yield* eventually(
-        Effect.sync(() => logged),
-        (count) => count > 5
-      )
-      yield* settled
-      yield* Deferred.succeed(go, undefined)
-      yield* eventually(
-        Effect.sync(() => spending),
-        (isSpending) => isSpending
-      )
-      yield* settled
-      const journal = yield* JobJournal.JobJournal
-      const id = Ids.JobId.make(job_id)
-      const all = journal.read(id, -1, Number.MAX_SAFE_INTEGER)
-      const costs = Effect.map(
-        all,
-        ({ entries }) => entries.filter(({ kind, tail }) => kind === "metric" && tail.includes("cost.search")).length
-      )
-      assert.deepStrictEqual([yield* costs, yield* journal.ledger(id)], [0, []])
-      yield* peer.send({ type: "job.cancel", job_id, payload: {} })
-      yield* eventually(all, ({ ended }) => ended)
-      const charged = [{ _tag: "Charge", amounts: amounts("USD:0.25") }]
-      assert.deepStrictEqual([yield* costs, yield* journal.ledger(id)], [1, charged])
-    }).pipe(
-      withAgents(
-        Script.layer({
-          talker: Effect.fnUntraced(function* (job) {
-            const forEver = (say: Effect.Effect<void, ArcpError.InvalidRequest>) =>
-              Effect.forkChild(
-                Effect.forever(
-                  Effect.tap(say, () =>
-                    Effect.sync(() => {
-                      logged++
-                    })
+  it.effect(
+    "has its costs told and counted once, also when a reader is slow and the job is cancelled meanwhile",
+    () => {
+      const go = Deferred.makeUnsafe<void>()
+      let spending = false
+      let logged = 0
+      return Effect.gen(function* () {
+        // Says that its acknowledgements are the pace, and gives none.
+        const peer = yield* join({ profile: "effect", features: ["ack", "cost.budget"] })
+        const { job_id } = yield* submit(peer, "talker", null, { payload: { lease_request: lease("USD:1.00") } })
+        yield* eventually(
+          Effect.sync(() => logged),
+          (count) => count > 5
+        )
+        yield* settled
+        yield* Deferred.succeed(go, undefined)
+        yield* eventually(
+          Effect.sync(() => spending),
+          (isSpending) => isSpending
+        )
+        yield* settled
+        const journal = yield* JobJournal.JobJournal
+        const id = Ids.JobId.make(job_id)
+        const all = journal.read(id, -1, Number.MAX_SAFE_INTEGER)
+        const costs = Effect.map(
+          all,
+          ({ entries }) => entries.filter(({ kind, tail }) => kind === "metric" && tail.includes("cost.search")).length
+        )
+        assert.deepStrictEqual([yield* costs, yield* journal.ledger(id)], [0, []])
+        yield* peer.send({ type: "job.cancel", job_id, payload: {} })
+        yield* eventually(all, ({ ended }) => ended)
+        const charged = [{ _tag: "Charge", amounts: amounts("USD:0.25") }]
+        assert.deepStrictEqual([yield* costs, yield* journal.ledger(id)], [1, charged])
+      }).pipe(
+        withAgents(
+          Script.layer({
+            talker: Effect.fnUntraced(function* (job) {
+              const forEver = (say: Effect.Effect<void, ArcpError.InvalidRequest>) =>
+                Effect.forkChild(
+                  Effect.forever(
+                    Effect.tap(say, () =>
+                      Effect.sync(() => {
+                        logged++
+                      })
+                    )
                   )
                 )
-              )
-            yield* forEver(job.log("info", "x".repeat(100)))
-            // Costs have a little room beyond the rest: it is used up, too.
-            yield* forEver(job.metric("cost.other", 0, { unit: "EUR" }))
-            yield* Deferred.await(go)
-            spending = true
-            yield* spend(job, 0.25)
-            return null
-          })
-        }),
-        { config: { pacingWindow: 2000, pacingReserve: 500 } }
+              yield* forEver(job.log("info", "x".repeat(100)))
+              // Costs have a little room beyond the rest: it is used up, too.
+              yield* forEver(job.metric("cost.other", 0, { unit: "EUR" }))
+              yield* Deferred.await(go)
+              spending = true
+              yield* spend(job, 0.25)
+              return null
+            })
+          }),
+          { config: { pacingWindow: 2000, pacingReserve: 500 } }
+        )
       )
-    )
-  })
+    }
+  )
 })
