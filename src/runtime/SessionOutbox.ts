@@ -49,6 +49,8 @@ export interface Following {
   readonly after: number
   /** Whether this session sets the pace of the job: its submitter does. */
   readonly paces: boolean
+  /** The job for whose sake it is sent, since that delegated it. */
+  readonly parent?: Ids.JobId
 }
 
 /**
@@ -98,6 +100,9 @@ export interface SessionOutbox {
 
 /** Children that a session remembers to have told of. */
 const maxIntroduced = 1024
+
+/** Turns that the outcome of a job waits for what its children said. */
+const maxPatience = 64
 
 /**
  * @category constructors
@@ -216,6 +221,14 @@ export const make: (
         )
       : Effect.succeed(page)
 
+  const isNew = (child: Ids.JobId) => !introduced.has(child)
+
+  /** Whether there is something to send of its children, which ended before it did. */
+  const isAwaited = ({ job }: AckWindow.Source): boolean => {
+    for (const other of marked) if (other.parent === job && !(declared && window.isBlocked(other))) return true
+    return false
+  }
+
   const collect = Effect.fnUntraced(function* () {
     const batch = Batch.make(last)
     Batch.addAnswers(batch, answers, frame)
@@ -229,6 +242,11 @@ export const make: (
       if (page.entries.length === 0 && !page.ended) continue
       // An acknowledgement marks it again; only an outcome does not wait for one.
       if (blocked && !page.ended) continue
+      if (page.ended && source.patience > 0 && isAwaited(source)) {
+        source.patience--
+        marked.add(source)
+        continue
+      }
       if (page.firstOffset > source.cursor + 1) {
         const skipped = page.firstOffset - source.cursor - 1
         const message = `${skipped} events are no longer kept`
@@ -237,12 +255,12 @@ export const make: (
         Batch.addOwn(batch, "job.event", tail, frame)
       }
       if (!page.ended) marked.add(source)
-      Batch.addPage(batch, source, page, session, frame)
+      Batch.addPage(batch, source, page, session, isNew, frame)
     }
     return batch
   })
 
-  const follow: SessionOutbox["follow"] = Effect.fnUntraced(function* ({ after, job, paces, traceId }) {
+  const follow: SessionOutbox["follow"] = Effect.fnUntraced(function* ({ after, job, paces, parent, traceId }) {
     const followed = sources.get(job)
     if (followed !== undefined) {
       followed.paces ||= paces
@@ -251,6 +269,8 @@ export const make: (
     const source: AckWindow.Source = {
       job,
       traceId,
+      parent,
+      patience: maxPatience,
       paces,
       unwatch: Effect.void,
       cursor: after,
@@ -273,21 +293,26 @@ export const make: (
       put(Codec.encode(acceptance))
     })
 
-  /** Tells the client of a child, and sends it from its first event; once, for what tells of it may be sent again (§10). */
-  const adopt = (child: Ids.JobId): Effect.Effect<void> =>
-    introduced.has(child)
-      ? Effect.void
-      : Effect.flatMap(
-          acceptanceOf(child),
-          Option.match({
-            onNone: () => Effect.void,
-            onSome: (acceptance) =>
-              Effect.andThen(
-                introduce(acceptance),
-                follow({ job: child, traceId: acceptance.trace_id!, after: -1, paces: true })
-              )
-          })
-        )
+  /** Tells the client of a child, and sends it from its first event, before its parent goes on (§10). */
+  const adopt = ({ child, source }: Batch.Taken): Effect.Effect<void> =>
+    Effect.flatMap(
+      acceptanceOf(child!),
+      Option.match({
+        onNone: () => Effect.void,
+        onSome: (acceptance) =>
+          Effect.andThen(
+            introduce(acceptance),
+            follow({ job: child!, traceId: acceptance.trace_id!, after: -1, paces: true, parent: source.job })
+          )
+      })
+    ).pipe(
+      Effect.andThen(
+        Effect.sync(() => {
+          marked.delete(source)
+          mark(source)
+        })
+      )
+    )
 
   /** What has no number is lost with its connection: the acceptances that a client which has come so far may lack, by their places. */
   const introductions = Effect.fnUntraced(function* (seq: number) {
@@ -316,8 +341,8 @@ export const make: (
               told.push(page.source)
             } else if (declared && sources.get(page.source.job) === page.source) window.owe(page)
           }
-          const children = batch.pages.flatMap(({ children, source }) => (source.paces ? children : []))
-          return children.length === 0 ? Effect.void : Effect.forEach(children, adopt, { discard: true })
+          const delegating = batch.pages.filter(({ child }) => child !== undefined)
+          return delegating.length === 0 ? Effect.void : Effect.forEach(delegating, adopt, { discard: true })
         })
       )
     )

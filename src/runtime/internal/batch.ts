@@ -25,8 +25,8 @@ export interface Taken {
   readonly lastSeq: number
   readonly lastOffset: number
   readonly characters: number
-  /** The jobs that it tells of as delegated. */
-  readonly children: ReadonlyArray<Ids.JobId>
+  /** The job that it ends with the word of, as delegated. */
+  readonly child: Ids.JobId | undefined
 }
 
 export interface Batch {
@@ -66,18 +66,23 @@ export const addOwn = (batch: Batch, type: string, tail: string, frame: Frame): 
   batch.frames.push(frame(type, batch.seq, tail))
 }
 
-/** Adds a page of a journal. What the session does not see takes no number, and ends a range. */
+/**
+ * Adds a page of a journal. What the session does not see takes no number, and ends a range. Of a job whose children the session is sent,
+ * what comes behind the word of a new one waits: that child is to be introduced first.
+ */
 export const addPage = (
   batch: Batch,
   source: AckWindow.Source,
   page: JobJournal.Page,
   session: { readonly features: ReadonlySet<Feature.Feature>; readonly profile: Dialect.Profile },
+  isNew: (child: Ids.JobId) => boolean,
   frame: Frame
 ): void => {
   let from = 0
   let count = 0
   let characters = 0
-  const children: Array<Ids.JobId> = []
+  let child: Ids.JobId | undefined
+  let lastOffset = page.firstOffset + page.entries.length - 1
   const flush = () => {
     if (count === 0) return
     const firstSeq = batch.seq - count + 1
@@ -91,21 +96,16 @@ export const addPage = (
     }
     if (count === 0) from = index
     count++
-    if (entry.note?._tag === "Child") children.push(entry.note.job)
     const text = frame(entry.type, ++batch.seq, View.projected(entry, session.profile))
     characters += text.length
     batch.frames.push(text)
+    if (entry.note?._tag !== "Child" || !source.paces || !isNew(entry.note.job)) continue
+    child = entry.note.job
+    lastOffset = page.firstOffset + index
+    break
   }
   flush()
   batch.characters += characters
-  const lastOffset = page.firstOffset + page.entries.length - 1
-  batch.pages.push({
-    source,
-    cursor: source.cursor,
-    ended: page.ended,
-    lastSeq: batch.seq,
-    lastOffset,
-    characters,
-    children
-  })
+  const ended = page.ended && child === undefined
+  batch.pages.push({ source, cursor: source.cursor, ended, lastSeq: batch.seq, lastOffset, characters, child })
 }
