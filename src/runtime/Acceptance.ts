@@ -224,7 +224,7 @@ export const make = Effect.fnUntraced(function* (options: {
     const granted = (reference: string) => parent.job.guard.authorize(Operation.agentDelegate(reference))
     return resolved.pipe(
       // Who may not delegate to an agent need not know whether it is there.
-      Effect.tapError(() => granted(request.agent)),
+      Effect.tapError((error) => (error._tag === "InvalidRequest" ? Effect.void : granted(request.agent))),
       Effect.tap(({ contract }) => granted(AgentContract.reference(contract)))
     )
   }

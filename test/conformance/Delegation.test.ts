@@ -1,29 +1,27 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Schema } from "effect"
-import { TestClock } from "effect/testing"
+import { Deferred, Effect, Layer } from "effect"
 import type * as Capability from "../../src/protocol/Capability.ts"
-import type * as Json from "../../src/protocol/Json.ts"
+import * as Json from "../../src/protocol/Json.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
+import type * as AgentRegistry from "../../src/runtime/AgentRegistry.ts"
 import type * as Delegation from "../../src/runtime/Delegation.ts"
 import * as RuntimeConfig from "../../src/runtime/RuntimeConfig.ts"
-import type * as TestPeer from "../../src/testing/TestPeer.ts"
+import * as TestPeer from "../../src/testing/TestPeer.ts"
 import {
   answer,
   answers,
   assertRefused,
   bodies,
-  eventually,
   join,
   kinds,
   outcome,
   received,
   run,
-  sendSubmit,
   submit,
   withAgents
 } from "./Conversation.ts"
 import * as Script from "./Script.ts"
-import { rejoin, seqs, settled, ticketOf, upTo } from "./Stage.ts"
+import { lineOf, rejoin, seqs, settled, ticketOf, upTo } from "./Stage.ts"
 import { verifies } from "./verifies.ts"
 
 const at = (millis: number) => new Date(millis).toISOString()
@@ -344,5 +342,242 @@ describe("Delegation", () => {
       const none = yield* handOn(peer, [everything], models("large"))
       assert.deepStrictEqual(none.answers, ["LeaseSubsetViolation"])
     }).pipe(withAgents(Script.layer({ parent, child }), { config: { features } }))
+  })
+
+  it.effect("a grant is asked about the very version that would run, also where the name alone was given", () => {
+    const versions = ["1.0.0", "2.0.0"].map((version) =>
+      Agent.make({ name: "child", version, default: version === "2.0.0", input: Json.Json, output: Json.Json }).toLayer(
+        () => Effect.succeed(version)
+      )
+    ) as [
+      Layer.Layer<never, never, AgentRegistry.AgentRegistry>,
+      Layer.Layer<never, never, AgentRegistry.AgentRegistry>
+    ]
+    return Effect.gen(function* () {
+      const peer = yield* join()
+      const cases: ReadonlyArray<readonly [grant: string, asked: string, answer: string]> = [
+        ["child", "child", "2.0.0"],
+        ["child", "child@1.0.0", "1.0.0"],
+        ["child@2.0.0", "child", "2.0.0"],
+        ["child@1.0.0", "child", "PermissionDenied"],
+        ["child@1.0.0", "child@1.0.0", "1.0.0"],
+        ["child@1.0.0", "child@2.0.0", "PermissionDenied"],
+        ["child@1.*", "child@1.0.0", "1.0.0"],
+        ["chi*", "child", "2.0.0"],
+        ["parent", "child", "PermissionDenied"],
+        // Whether an agent is there is not for everybody to know.
+        ["child", "nobody", "PermissionDenied"],
+        ["child", "nobody@1", "PermissionDenied"],
+        ["**", "nobody", "AgentNotAvailable"],
+        ["child", "child@3.0.0", "AgentVersionNotAvailable"],
+        ["child@1.0.0", "child@3.0.0", "PermissionDenied"],
+        ["**", "Child!", "InvalidRequest"]
+      ]
+      for (const [grant, agent, answer] of cases) {
+        const { answers } = yield* handOn(peer, [{ "agent.delegate": [grant] }], { agent })
+        assert.deepStrictEqual(answers, [answer], `${agent} under ${grant}`)
+      }
+      assert.deepStrictEqual((yield* handOn(peer, [{}], { agent: "child" })).answers, ["PermissionDenied"])
+    }).pipe(withAgents(Layer.mergeAll(Script.layer({ parent }), ...versions)))
+  })
+
+  /** Delegates when it is told to, and ends when it is told to. */
+  const family = () => {
+    const go = Deferred.makeUnsafe<void>()
+    const end = Deferred.makeUnsafe<void>()
+    const scripts: Readonly<Record<string, Script.Script>> = {
+      parent: Effect.fnUntraced(function* (job) {
+        yield* job.log("info", "before")
+        yield* Deferred.await(go)
+        const child = yield* job.delegate("child", null, { lease: {} })
+        yield* job.log("info", "after")
+        yield* Deferred.await(end)
+        return yield* child.result
+      }),
+      child: Effect.fnUntraced(function* (job) {
+        yield* job.log("info", "from the child")
+        yield* Deferred.await(end)
+        yield* job.log("info", "the child goes")
+        return "well"
+      })
+    }
+    return { scripts, go: Deferred.succeed(go, undefined), end: Deferred.succeed(end, undefined) }
+  }
+
+  const linesOf = (frames: ReadonlyArray<TestPeer.Frame>, job?: string) =>
+    frames.flatMap((frame) => (job === undefined || frame.job_id === job ? (lineOf(frame) ?? []) : []))
+
+  const cancel = (peer: TestPeer.TestPeer, job_id: string) =>
+    Effect.andThen(peer.send({ type: "job.cancel", job_id, payload: {} }), answers(peer))
+
+  it.effect("who submits the parent again is sent the child as well, and may cancel it", () => {
+    const { end, go, scripts } = family()
+    return Effect.gen(function* () {
+      const first = yield* join()
+      const more = { payload: { idempotency_key: "k", lease_request: everything } }
+      const { job_id } = yield* submit(first, "parent", null, more)
+      yield* go
+      yield* settled
+      const second = yield* join()
+      const again = yield* submit(second, "parent", null, more)
+      assert.strictEqual(again.job_id, job_id)
+      const frames = yield* answers(second)
+      const [child] = acceptances(frames)
+      assert.strictEqual(child!.payload["parent_job_id"], job_id)
+      assert.isUndefined(child!.payload["request_id"])
+      assert.deepStrictEqual(linesOf(frames), ["before", "from the child", "after"])
+      assert.deepStrictEqual(seqs(frames), upTo(seqs(frames).length))
+
+      const stranger = yield* join()
+      assertRefused((yield* cancel(stranger, child!.job_id!))[0]!, "PERMISSION_DENIED")
+      const cancelled = yield* cancel(second, child!.job_id!)
+      assert.strictEqual(cancelled[0]!.type, "job.cancelled")
+      assert.strictEqual(cancelled.find(isTerminal)!.payload["code"], "CANCELLED")
+      yield* end
+      for (const peer of [first, second]) {
+        // The child was cancelled, and its parent was not: it failed for that.
+        const { terminal } = yield* outcome(peer, job_id)
+        assert.containSubset(terminal.payload, { code: "CANCELLED", final_status: "error" })
+      }
+    }).pipe(withAgents(Script.layer(scripts)))
+  })
+
+  it.effect("who observes the parent hears of the child, and hears the child if it asks to; both are listed", () => {
+    const { end, go, scripts } = family()
+    return Effect.gen(function* () {
+      const owner = yield* join()
+      const { job_id } = yield* submit(owner, "parent", null, lease(everything))
+      const observer = yield* join()
+      yield* observer.send({ type: "job.subscribe", payload: { job_id, history: true } })
+      yield* go
+      yield* settled
+      const frames = yield* answers(observer)
+      const [told] = bodies(frames, "delegate") as unknown as ReadonlyArray<{ readonly child_job_id: string }>
+      const child = told!.child_job_id
+      assert.deepStrictEqual(linesOf(frames), ["before", "after"])
+      assert.deepStrictEqual(acceptances(frames), [])
+      yield* observer.send({ type: "job.subscribe", payload: { job_id: child, history: true } })
+      const [subscribed, ...rest] = yield* answers(observer)
+      assert.deepInclude(subscribed!.payload, { parent_job_id: job_id, agent: "child@1.0.0" })
+      assert.deepStrictEqual(linesOf(rest, child), ["from the child"])
+      yield* observer.send({ type: "session.list_jobs" })
+      const listed = (yield* answers(observer))[0]!.payload["jobs"] as ReadonlyArray<Json.JsonObject>
+      assert.deepStrictEqual(
+        listed.map(({ job_id, parent_job_id, status }) => [job_id, parent_job_id, status]),
+        [
+          [job_id, null, "running"],
+          [child, job_id, "running"]
+        ]
+      )
+      yield* end
+      const ended = yield* observer.until("job.result", (frame) => frame.job_id === job_id)
+      assert.deepStrictEqual(linesOf(ended), ["the child goes"])
+    }).pipe(withAgents(Script.layer(scripts)))
+  })
+
+  it.effect("what a session hears of its own jobs anew does not bring their children anew", () => {
+    const { end, go, scripts } = family()
+    return Effect.gen(function* () {
+      const peer = yield* join()
+      const { job_id } = yield* submit(peer, "parent", null, lease(everything))
+      yield* go
+      yield* end
+      yield* peer.until("job.result", (frame) => frame.job_id === job_id)
+      yield* peer.send({ type: "job.subscribe", payload: { job_id, history: true } })
+      const frames = yield* answers(peer)
+      assert.deepStrictEqual(linesOf(frames), ["before", "after"])
+      assert.deepStrictEqual(acceptances(frames), [])
+    }).pipe(withAgents(Script.layer(scripts)))
+  })
+
+  it.effect(
+    "a session that comes back in the midst of it misses nothing, and learns of a child that it had not",
+    () => {
+      const { end, go, scripts } = family()
+      return Effect.gen(function* () {
+        const first = yield* TestPeer.connect
+        const welcome = yield* first.hello()
+        const { job_id } = yield* submit(first, "parent", null, lease(everything))
+        yield* go
+        const frames = yield* first.until("job.event", (frame) => frame.payload["kind"] === "delegate")
+        const last = frames.at(-1)!.event_seq!
+        // The acceptance of the child is lost with the line.
+        yield* first.close()
+        yield* settled
+        const second = yield* rejoin(ticketOf(welcome), { last })
+        const missed = yield* answers(second.peer)
+        assert.strictEqual(missed[0]!.type, "job.accepted")
+        assert.strictEqual(missed[0]!.payload["parent_job_id"], job_id)
+        assert.deepStrictEqual(linesOf(missed), ["from the child", "after"])
+        assert.deepStrictEqual(
+          seqs(missed),
+          upTo(seqs(missed).length).map((seq) => last + seq)
+        )
+        // Who has heard the child knows of it.
+        const heard = missed.find((frame) => linesOf([frame])[0] === "from the child")!.event_seq!
+        yield* second.peer.close()
+        yield* end
+        const third = yield* rejoin(second.ticket, { last: heard })
+        const rest = yield* third.peer.until("job.result", (frame) => frame.job_id === job_id)
+        assert.deepStrictEqual(acceptances(rest), [])
+        assert.deepStrictEqual(linesOf(rest), ["after", "the child goes"])
+        assert.deepStrictEqual(
+          seqs(rest),
+          upTo(seqs(rest).length).map((seq) => heard + seq)
+        )
+        assert.strictEqual(rest.at(-1)!.payload["result"], "well")
+      }).pipe(withAgents(Script.layer(scripts)))
+    }
+  )
+
+  it.effect("a client may delegate from a job of its own, within the lease of that", () => {
+    const { end, scripts } = family()
+    return Effect.gen(function* () {
+      const peer = yield* join()
+      const grants = { "agent.delegate": ["child"], "fs.read": ["/a/**"] }
+      const mine = yield* submit(peer, "parent", null, lease(grants))
+      const parent_job_id = mine.job_id
+      const under = (agent: string, lease_request: Json.JsonObject, more: Json.JsonObject = {}) => ({
+        type: "job.submit",
+        payload: { agent, input: null, parent_job_id, lease_request, ...more }
+      })
+      yield* peer.drain
+      const refusedAs = Effect.fnUntraced(function* (who: TestPeer.TestPeer, draft: TestPeer.Draft, code: string) {
+        const sent = yield* who.send(draft)
+        assertRefused(yield* answer(who), code, sent)
+      })
+      yield* refusedAs(peer, under("child", { "fs.read": ["/**"] }), "LEASE_SUBSET_VIOLATION")
+      yield* refusedAs(peer, under("parent", {}), "PERMISSION_DENIED")
+      yield* refusedAs(yield* join(), under("child", {}), "PERMISSION_DENIED")
+      yield* refusedAs(yield* join({ token: "other" }), under("child", {}), "JOB_NOT_FOUND")
+
+      const key = { idempotency_key: "k" }
+      const sent = yield* peer.send(under("child", { "fs.read": ["/a/b"] }, key))
+      const frames = yield* answers(peer)
+      const [accepted] = acceptances(frames)
+      const [told] = bodies(frames, "delegate")
+      assert.deepInclude(accepted!.payload, { parent_job_id, trace_id: mine.trace_id!, request_id: sent.id })
+      assert.deepInclude(told as object, {
+        child_job_id: accepted!.job_id,
+        delegate_id: accepted!.payload["delegate_id"],
+        lease: { "fs.read": ["/a/b"] }
+      })
+      assert.deepStrictEqual(linesOf(frames), ["from the child"])
+      // Once more under the same key it is the same job, and the parent says nothing new.
+      yield* peer.send(under("child", { "fs.read": ["/a/b"] }, key))
+      const again = yield* answers(peer)
+      assert.deepStrictEqual(
+        again.map(({ job_id, type }) => [type, job_id]),
+        [["job.accepted", accepted!.job_id]]
+      )
+
+      // It is a child like any other: it ends with its parent.
+      yield* peer.send({ type: "job.cancel", job_id: parent_job_id, payload: {} })
+      const ended = yield* peer.until("job.error", (frame) => frame.job_id === parent_job_id)
+      const [child] = ended.filter((frame) => frame.job_id === accepted!.job_id)
+      assert.containSubset(child!.payload, { code: "CANCELLED", final_status: "cancelled" })
+      yield* refusedAs(peer, under("child", {}), "INVALID_REQUEST")
+      yield* end
+    }).pipe(withAgents(Script.layer(scripts), { tokens: { secret: "tester", other: "another" } }))
   })
 })
