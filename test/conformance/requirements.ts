@@ -18,10 +18,7 @@ export interface Requirement {
 }
 
 const deferred = {
-  delegation: "agents cannot delegate yet; child jobs and lease subsets come with delegation",
-  budget: "cost.budget is not advertised: jobs do not use the budget ledger yet",
   credentials: "provisioned_credentials is not advertised; issue, rotation and revocation come with the provisioner",
-  expiry: "expires_at is validated but nothing ends a job at that instant yet; that comes with the expiry timer",
   leased: "only fs.* and tool.call are mediated so far; models and outbound HTTP come with the leased services"
 } as const
 
@@ -141,19 +138,19 @@ const rows = [
   { id: "C-110", section: "§9.6", level: "SHOULD", role: "R", text: "BUDGET_EXHAUSTED as tool_result error with retryable false; job may still succeed" },
   { id: "C-111", section: "§9.6", level: "MAY", role: "R", text: "cost.budget.remaining metrics emitted, may be negative, never counted as cost" },
   { id: "C-112", section: "§9.6", level: "MUST", role: "R", text: "Amount grammar enforced" },
-  { id: "C-113", section: "§9.6", level: "SHOULD", role: "R", text: "Upstream budget failures are translated to BUDGET_EXHAUSTED", deferred: deferred.budget },
+  { id: "C-113", section: "§9.6", level: "SHOULD", role: "R", text: "Upstream budget failures are translated to BUDGET_EXHAUSTED", deferred: deferred.credentials },
   { id: "C-114", section: "§9.7", level: "MUST", role: "R", text: "Model not matched → PERMISSION_DENIED; matched passes", deferred: deferred.leased },
   { id: "C-115", section: "§9.7", level: "MUST", role: "R", text: "Lease without model.use: denied when policy requires it", deferred: deferred.leased },
   { id: "C-116", section: "§9.8.2", level: "MUST", role: "R", text: "Credentials appear in job.accepted and not later, each value unique per job, revoked exactly once on every terminal status", deferred: deferred.credentials },
   { id: "C-117", section: "§9.8.1", level: "MUST", role: "C", text: "Credential with unknown scheme ignored, others kept, submit succeeds" },
   { id: "C-118", section: "§9.8.2", level: "MUST", role: "R", text: "Rotation → status credential_rotated with id and new value; old one revoked", deferred: deferred.credentials },
-  { id: "C-119", section: "§9.8.2", level: "MUST NOT", role: "R", text: "Child credentials end with the child; parent end leaves none alive", deferred: deferred.delegation },
+  { id: "C-119", section: "§9.8.2", level: "MUST NOT", role: "R", text: "Child credentials end with the child; parent end leaves none alive", deferred: deferred.credentials },
   { id: "C-120", section: "§9.8.2, §14", level: "MUST", role: "R", text: "Revocation retried, permanent failure logged, outstanding ids survive a restart" },
   { id: "C-121", section: "§9.8, §14", level: "MUST NOT", role: "R", text: "provisioned_credentials not advertised without a durable revocation path", deferred: deferred.credentials },
   { id: "C-122", section: "§9.8.3", level: "SHOULD", role: "R", text: "Provisioner receives budget, models, expiry; constraints echo only what upstream enforces" },
   { id: "C-123", section: "§10", level: "-", role: "R", text: "delegate event on the parent stream, child accepted with parent_job_id (+delegate_id), child events interleaved" },
   { id: "C-124", section: "§11 (v1.0)", level: "MUST", role: "R", text: "Child and all job messages carry the submit's trace_id; generated when absent" },
-  { id: "C-125", section: "§11", level: "MUST", role: "R", text: "Trace context forwarded to tools and sub-agents", deferred: deferred.leased },
+  { id: "C-125", section: "§11", level: "MUST", role: "R", text: "Trace context forwarded to tools and sub-agents" },
   { id: "C-126", section: "§12", level: "MUST", role: "R", text: "Every error payload has code, message, boolean retryable" },
   { id: "C-127", section: "§12", level: "MUST", role: "R", text: "LEASE_EXPIRED, BUDGET_EXHAUSTED retryable false; INTERNAL_ERROR true" },
   { id: "C-128", section: "§12", level: "-", role: "C", text: "Unknown error code is surfaced, not fatal to decoding" },

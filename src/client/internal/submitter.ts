@@ -6,6 +6,7 @@ import type { SecureRandom } from "effect/crypto"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
+import * as TraceContext from "../../protocol/TraceContext.ts"
 import * as ClientError from "../ClientError.ts"
 import type * as JobHandle from "../JobHandle.ts"
 import * as ClientSession from "./clientSession.ts"
@@ -52,13 +53,14 @@ export const cancel = Effect.fn("JobHandle.cancel")(function* (
 })
 
 export const make = ({ context, conversation }: Surroundings) => {
-  /** Distinct among the submits under way, since peers match acceptances by it (§11). */
+  /** That of the span; distinct among the submits under way where the peer matches acceptances by it (§11). */
   const traceIdOf = (session: ClientSession, given: string | undefined, span: Option.Option<Tracer.AnySpan>) => {
     if (given !== undefined) return Effect.fromResult(Submission.traceId(given))
     const fresh = Effect.provideContext(Ids.makeTraceId, context)
     if (Option.isNone(span)) return fresh
     const traced = Submission.traceId(span.value.traceId)
-    return traced._tag === "Success" && !session.traceIds.has(traced.success) ? Effect.succeed(traced.success) : fresh
+    if (traced._tag === "Failure") return fresh
+    return session.declared || !session.traceIds.has(traced.success) ? Effect.succeed(traced.success) : fresh
   }
 
   /** Nobody will ever hold the job. */
@@ -77,8 +79,15 @@ export const make = ({ context, conversation }: Surroundings) => {
     const session = yield* conversation.session
     const payload = yield* Effect.fromResult(Submission.make(session.features, target.reference, input, key, options))
     const trace_id = yield* traceIdOf(session, options.traceId, span)
+    const extensions = Option.getOrUndefined(Option.flatMap(span, TraceContext.write))
     const encode = yield* Effect.fromResult(
-      Submission.encode({ ...ClientSession.base(session), type: "job.submit", trace_id, payload })
+      Submission.encode({
+        ...ClientSession.base(session),
+        type: "job.submit",
+        trace_id,
+        ...(extensions === undefined ? undefined : { extensions }),
+        payload
+      })
     )
     const pending = Requests.submit(yield* session.nextId, trace_id, target.reference, encode)
     session.traceIds.add(trace_id)
