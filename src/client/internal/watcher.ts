@@ -10,12 +10,14 @@ import * as Timestamp from "../../protocol/Timestamp.ts"
 import * as ClientError from "../ClientError.ts"
 import type * as JobListing from "../JobListing.ts"
 import type * as JobObserver from "../JobObserver.ts"
+import * as Cancellation from "./cancellation.ts"
 import * as ClientSession from "./clientSession.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Exchange from "./exchange.ts"
+import * as Family from "./family.ts"
 import * as Observation from "./observation.ts"
 import * as Requests from "./requests.ts"
-import * as Submitter from "./submitter.ts"
+import type * as Submitter from "./submitter.ts"
 import * as Target from "./target.ts"
 
 type ClientSession = ClientSession.ClientSession
@@ -117,12 +119,9 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
       events: EventBuffer.stream(followed.events, (dropped) =>
         start === 0 ? Observation.history(session, id, dropped, readings) : Stream.fail(EventBuffer.expired(dropped))
       ),
-      ack: (event) =>
-        Effect.sync(() => {
-          for (const reading of readings) EventBuffer.acknowledge(reading, event)
-        }),
+      ack: Family.ack(readings),
       result: Target.outcome(outcome, read),
-      cancel: (reason = "client.cancel") => Submitter.cancel(session, outcome, reason)
+      cancel: (reason = "client.cancel") => Cancellation.cancel(session, outcome, reason)
     }
   })
 
