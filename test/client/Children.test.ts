@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber, Latch, Redacted, Stream } from "effect"
+import { Clock, Deferred, Effect, Fiber, Latch, Layer, Redacted, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as Authenticator from "../../src/authority/Authenticator.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import type * as ChildJob from "../../src/client/ChildJob.ts"
 import * as ClientSession from "../../src/client/internal/clientSession.ts"
@@ -13,7 +14,9 @@ import * as Feature from "../../src/protocol/Feature.ts"
 import * as Ids from "../../src/protocol/Ids.ts"
 import * as JobEvent from "../../src/protocol/JobEvent.ts"
 import type * as Json from "../../src/protocol/Json.ts"
+import * as ArcpServer from "../../src/runtime/ArcpServer.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
+import * as FaultyNetwork from "../../src/testing/FaultyNetwork.ts"
 import * as Script from "../conformance/Script.ts"
 import { settled } from "../conformance/Stage.ts"
 import { verifies } from "../conformance/verifies.ts"
@@ -296,12 +299,19 @@ describe("The children of a job", () => {
         const traceId = Ids.TraceId.make("4bf92f3577b34da6a3ce929d0e0e4736")
         const pending = Requests.submit(Ids.MessageId.make("msg_s"), traceId, "parent", () => "")
         Requests.begin(session.requests, pending, Number.POSITIVE_INFINITY)
-        yield* hear(Fake.accept({ arcp: "1.1", id: "msg_s", type: "job.submit", trace_id: traceId, payload: {} }, "job_p"))
+        yield* hear(
+          Fake.accept({ arcp: "1.1", id: "msg_s", type: "job.submit", trace_id: traceId, payload: {} }, "job_p")
+        )
         const parent = yield* Deferred.await(pending.reply)
         if (isDiscarded) EventBuffer.discard(parent.events)
         for (let n = 0; n < 2000; n++) {
           const [id, seq] = [`job_${n}`, n * 3]
-          yield* hear(told(id, seq + 1), accepted(id), Fake.event(id, seq + 2), Fake.result(id, seq + 3, "x".repeat(1000)))
+          yield* hear(
+            told(id, seq + 1),
+            accepted(id),
+            Fake.event(id, seq + 2),
+            Fake.result(id, seq + 3, "x".repeat(1000))
+          )
         }
         assert.deepStrictEqual([...session.jobs.keys()], [parent.id])
         assert.strictEqual(session.held.size, 0)
@@ -395,4 +405,77 @@ describe("The children of a job of our own runtime", () => {
       assert.lengthOf(messages(yield* Stream.runCollect(talker!.events)), 300)
     }).pipe(Effect.provide(layer(scripts)))
   })
+
+  it.effect("are all there, whichever frame the line breaks at", () =>
+    Effect.gen(function* () {
+      const token = Redacted.make("secret")
+      const lines = ["one", "two", "three", "four"]
+      const scripts: Readonly<Record<string, Script.Script>> = {
+        child: (job, input) =>
+          Effect.as(
+            Effect.forEach(lines, (line) => Effect.andThen(job.log("info", line), Effect.sleep(1))),
+            input
+          ),
+        parent: Effect.fnUntraced(function* (job) {
+          const first = yield* job.delegate("child", 1)
+          yield* Effect.sleep(2)
+          const second = yield* job.delegate("child", 2)
+          return [yield* first.result, yield* second.result]
+        })
+      }
+      const agents = Script.layer(scripts)
+      const run = (frame: number) => {
+        let broken = false
+        const network = FaultyNetwork.layer({
+          plan: {
+            frame: (place) => {
+              if (place.connection > 0 || place.direction !== "toClient" || place.frame !== frame) return undefined
+              broken = true
+              return FaultyNetwork.drop
+            }
+          }
+        })
+        return Effect.gen(function* () {
+          const client = yield* ArcpClient.ArcpClient
+          const job = yield* client.submit("parent", null, { lease })
+          const heard = yield* Effect.forkChild(
+            job.children.pipe(
+              Stream.mapEffect(
+                (child) => Effect.all([Effect.map(Stream.runCollect(child.events), messages), child.result]),
+                { concurrency: "unbounded" }
+              ),
+              Stream.runCollect
+            )
+          )
+          const clock = yield* Effect.forkChild(Effect.forever(TestClock.adjust(1)))
+          assert.deepStrictEqual(yield* job.result, [1, 2], `frame ${frame}`)
+          const all = (yield* Fiber.join(heard)).toSorted(([, a], [, b]) => (a as number) - (b as number))
+          assert.deepStrictEqual(
+            all,
+            [
+              [lines, 1],
+              [lines, 2]
+            ],
+            `frame ${frame}`
+          )
+          yield* Fiber.interrupt(clock)
+          return broken
+        }).pipe(
+          Effect.provide(
+            ArcpClient.ArcpClient.layer({ token }).pipe(
+              Layer.provide(ArcpServer.serve(agents)),
+              Layer.provide(Authenticator.layerStatic([{ token, principal: "tester" }])),
+              Layer.provide(network),
+              Layer.fresh
+            ),
+            { local: true }
+          )
+        )
+      }
+      // The first is the welcome, without which there is no session; beyond the last nothing breaks.
+      let frame = 1
+      while (yield* run(frame)) frame++
+      assert.isAbove(frame, 18)
+    })
+  )
 })

@@ -31,7 +31,8 @@ const maxBytes = 64 * 1024
 /** A child is known from now on. What it has said before was held. Gives what follows it, if anything does. */
 const add = (self: ClientSession, parent: Job.Job, facts: Children.Facts): Job.Job | undefined => {
   const known = self.jobs.get(facts.id)
-  const isHeard = known !== undefined || (!parent.events.discarded && !self.settled.has(facts.id) && self.jobs.size < maxJobs)
+  const isHeard =
+    known !== undefined || (!parent.events.discarded && !self.settled.has(facts.id) && self.jobs.size < maxJobs)
   const job = isHeard ? (known ?? follow(self, parent, facts)) : undefined
   const child: Children.Child = { facts, job }
   if (job === undefined) ClientSession.settle(self, facts.id)
@@ -59,7 +60,14 @@ const follow = (self: ClientSession, parent: Job.Job, { agent, id, lease }: Chil
 export const delegated = (
   self: ClientSession,
   parent: Job.Job,
-  { agent, child_job_id: id, delegate_id: delegateId, lease, lease_constraints, lease_request }: JobEvent.Body<"delegate">
+  {
+    agent,
+    child_job_id: id,
+    delegate_id: delegateId,
+    lease,
+    lease_constraints,
+    lease_request
+  }: JobEvent.Body<"delegate">
 ): Job.Job | undefined =>
   // Some runtimes name the child only in its acceptance.
   id === undefined || Children.find(parent.children, id) !== undefined
@@ -127,10 +135,7 @@ const take = (self: ClientSession, child: Children.Child): Job.Job | undefined =
 }
 
 /** The jobs that a job has delegated, each taken by whoever gets it. */
-export const stream = (
-  self: ClientSession,
-  job: Job.Job
-): Stream.Stream<ChildJob.ChildJob, ClientError.EventsError> =>
+export const stream = (self: ClientSession, job: Job.Job): Stream.Stream<ChildJob.ChildJob, ClientError.EventsError> =>
   Stream.map(Children.stream(job.children), (child) => {
     const job = take(self, child)
     return job === undefined ? late(self, child.facts) : handle(self, child.facts, job)
