@@ -79,7 +79,8 @@ export class JobContext extends Context.Service<
     readonly status: Emit<[phase: string, message?: string]>
     /**
      * Names that begin with `cost.` are costs (§9.6). They must not be negative, and are charged to the budget of the currency that is their
-     * `unit`, at once and whatever is left: it is the next operation that is refused once nothing is.
+     * `unit`, at once and whatever is left: it is the next operation that is refused once nothing is. What is left the runtime tells itself:
+     * `cost.budget.remaining` is refused.
      */
     readonly metric: Emit<[name: string, value: number, options?: Omit<JobEvent.Body<"metric">, "name" | "value">]>
     /** What is left to spend in each currency that the job's lease caps; below zero where more was spent than there was. */
@@ -113,8 +114,9 @@ export class JobContext extends Context.Service<
     /** The credentials that were provisioned for this job alone, with the values that they have now (§9.8). They end with the job. */
     readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
     /**
-     * Hands work to another agent as a job of its own, which the lease has to allow by `agent.delegate` (§10). The child may do no more than
-     * its parent, spends from its parent's budget, and ends with its parent unless it is `detached`. A refusal is among the job's events.
+     * Hands work to another agent as a job of its own, which the lease has to allow by `agent.delegate` for the version that would run, also
+     * where only a name is given (§10). The child may do no more than its parent, spends from its parent's budget, and ends with its parent
+     * unless it is `detached`. A refusal is among the job's events.
      */
     readonly delegate: Delegation.Delegate
     /**
