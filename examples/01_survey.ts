@@ -15,7 +15,7 @@ import * as Path from "node:path"
 import { Authenticator } from "../src/authority/index.ts"
 import { ArcpClient } from "../src/client/index.ts"
 import { LeasedFileSystem } from "../src/leased/index.ts"
-import { NodeWebSocketDialer, NodeWebSocketListener } from "../src/node/index.ts"
+import { NodeAnchoredFiles, NodeWebSocketDialer, NodeWebSocketListener } from "../src/node/index.ts"
 import { ArcpError } from "../src/protocol/index.ts"
 import { ArcpServer } from "../src/runtime/index.ts"
 import { recount } from "./survey/Recount.ts"
@@ -27,6 +27,7 @@ const token = Redacted.make(randomBytes(16).toString("hex"))
 /** The runtime: agents, the files that it offers them, who may connect, and where. */
 const Server = ArcpServer.serve(Layer.merge(SurveyLive, PeekLive)).pipe(
   Layer.provide(LeasedFileSystem.layer()),
+  Layer.provide(NodeAnchoredFiles.layer),
   Layer.provide(NodeFileSystem.layer),
   Layer.provide(Authenticator.layerStatic([{ token, principal: "you" }])),
   Layer.provideMerge(NodeWebSocketListener.layer())

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as ImportGraph from "./package/ImportGraph.ts"
 
@@ -35,6 +36,9 @@ const unstable: Readonly<Record<string, ReadonlyArray<string>>> = {
   "effect/sql": ["store", "node"]
 }
 
+/** Packages that a user need not have, and the only files that may ask for them: for types, and when they are used. */
+const optional: Readonly<Record<string, ReadonlyArray<string>>> = { jose: ["node/NodeJwtAuthenticator.ts"] }
+
 const nodeFolders = ["node", "cli"]
 
 const folderOf = (file: string): string => (file.includes("/") ? file.slice(0, file.indexOf("/")) : "")
@@ -58,6 +62,7 @@ const violationOf = (file: string, target: ImportGraph.Target, graph: ImportGrap
       ? undefined
       : `${file} imports ${specifier}, but only ${nodeFolders.map(named).join(" and ")} may know Node`
   }
+  if (optional[specifier]?.includes(file) === true) return undefined
   if (!/^effect(?:\/|$)/.test(specifier)) return `${file} imports ${specifier}, which the package does not depend on`
   for (const [module, folders] of Object.entries(unstable)) {
     if ((specifier === module || specifier.startsWith(`${module}/`)) && !folders.includes(folder)) {
@@ -80,6 +85,20 @@ describe("imports", () => {
     const graph = ImportGraph.read(Path.join(import.meta.dirname, "../src"))
     assert.isAbove(graph.size, 0, "no sources were found")
     assert.deepStrictEqual(violations(graph), [])
+  })
+
+  it.each(Object.entries(optional))("ask for %s only when it is used", (specifier, files) => {
+    for (const file of files) {
+      const source = Fs.readFileSync(Path.join(import.meta.dirname, "../src", file), "utf8")
+      const statically = source
+        .split("\n")
+        .filter((line) => /^(?:import|export)\b/.test(line) && line.includes(`"${specifier}"`))
+      assert.deepStrictEqual(
+        statically.filter((line) => !line.startsWith("import type ")),
+        []
+      )
+      assert.include(source, `import("${specifier}")`)
+    }
   })
 
   it("never join client and runtime", () => {
@@ -115,6 +134,7 @@ describe("imports", () => {
       ["testing/A.ts", `import { NodeRuntime } from "@effect/platform-node"`, "only node/ and cli/ may know Node"],
       ["runtime/A.ts", `import { Socket } from "effect/socket"`, "unstable and belongs only in transport/ and node/"],
       ["client/A.ts", `import "effect/rpc/RpcClient"`, "unstable and belongs only in transport/ and cluster/"],
+      ["client/A.ts", `import * as Jose from "jose"`, "which the package does not depend on"],
       ["client/A.ts", `import lodash from "lodash"`, "the package does not depend on"],
       ["client/A.ts", `import * as B from "./B.ts"`, "does not exist"],
       ["client/A.ts", `import * as B from "../../test/B.ts"`, "outside src"],

@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, Option, Redacted, Schema } from "effect"
+import { Context, Effect, Layer, Option, Redacted, Result, Schema } from "effect"
 import { Digest, Mac } from "effect/crypto"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
+import * as LargestLease from "./LargestLease.ts"
 
 /**
  * Whom a session speaks for. Two sessions with the same `id` are the same principal: they see each other's jobs.
@@ -20,7 +21,9 @@ export const Principal = Schema.Struct({
    * When the credentials end, in milliseconds since the Unix epoch. The connection ends then with `UNAUTHENTICATED`; jobs go on, and fresh
    * credentials resume the session.
    */
-  expiresAt: Schema.optionalKey(Schema.Int)
+  expiresAt: Schema.optionalKey(Schema.Int),
+  /** The largest lease that it may ask for, where the credentials say so. `LeasePolicy.layerPrincipal` goes by it. */
+  largestLease: Schema.optionalKey(LargestLease.LargestLease)
 })
 export type Principal = typeof Principal.Type
 
@@ -79,7 +82,7 @@ export const find = (entries: ReadonlyArray<Entry>, digest: Uint8Array): Option.
  */
 export class InvalidEntry extends Schema.TaggedError<InvalidEntry>("arcp/authority/InvalidEntry")("InvalidEntry", {
   index: Schema.Int,
-  field: Schema.Literals(["token", "principal"]),
+  field: Schema.Literals(["token", "principal", "largestLease"]),
   reason: Schema.String
 }) {
   override get message() {
@@ -90,15 +93,25 @@ export class InvalidEntry extends Schema.TaggedError<InvalidEntry>("arcp/authori
 const isPrincipal = Schema.is(Principal)
 
 /**
- * Bearer tokens from a fixed list. The tokens themselves are not kept, only their SHA-256. A list with an empty token, an empty principal
- * or the same token twice does not build.
+ * @category options
+ * @since 0.1.0
+ */
+export interface StaticToken {
+  readonly token: Redacted.Redacted
+  /** Whom it stands for. */
+  readonly principal: string
+  /** The largest lease that it may ask for, see {@link Principal}. */
+  readonly largestLease?: LargestLease.LargestLease
+}
+
+/**
+ * Bearer tokens from a fixed list. The tokens themselves are not kept, only their SHA-256. A list with an empty token, an empty principal,
+ * a largest lease that cannot be read, or the same token twice does not build.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerStatic = (
-  tokens: Iterable<{ readonly token: Redacted.Redacted; readonly principal: string }>
-): Layer.Layer<Authenticator, InvalidEntry> => {
+export const layerStatic = (tokens: Iterable<StaticToken>): Layer.Layer<Authenticator, InvalidEntry> => {
   const listed = Array.from(tokens)
   return Layer.effect(
     Authenticator,
@@ -107,9 +120,13 @@ export const layerStatic = (
       const digestOf = (token: string) => digest(Digest.sha256, new TextEncoder().encode(token))
 
       const entries: Array<Entry> = []
-      for (const { principal: id, token } of listed) {
+      for (const { largestLease, principal: id, token } of listed) {
         const index = entries.length
-        const principal: Principal = { id }
+        const principal: Principal = { id, ...(largestLease === undefined ? undefined : { largestLease }) }
+        const largest = LargestLease.compile(largestLease ?? LargestLease.none)
+        if (Result.isFailure(largest)) {
+          return yield* new InvalidEntry({ index, field: "largestLease", reason: largest.failure.message })
+        }
         if (!isPrincipal(principal)) {
           return yield* new InvalidEntry({ index, field: "principal", reason: "must have 1 to 256 characters" })
         }

@@ -12,7 +12,8 @@
  * - an empty segment counts, so `/a/` is not `/a`.
  *
  * Refused is whatever different readers take for different places: user information, whitespace and control characters, escapes that are
- * none, dot segments behind an escaped slash or before a `;` (`/a/..%2Fb`, `/a/..;/b`), a backslash or a `%` that the parser left
+ * none, dot segments that show only to some of them (behind an escaped slash or before a `;`, as in `/a/..%2Fb` and `/a/..;/b`, behind
+ * more than one layer of escapes, in overlong UTF-8, or in look-alikes of dot and slash), a backslash or a `%` that the parser left
  * standing, and URLs without a host.
  *
  * @since 0.1.0
@@ -53,7 +54,7 @@ const defaultPorts: ReadonlyMap<string, string> = new Map([
 /** Spaces and control characters: some of them the URL parser would strip in silence. */
 const unprintable = /[^!-~\u0080-\uffff]/
 const brokenEscape = /%(?![0-9A-Fa-f]{2})/
-const hiddenDots = /(?:^|\/|%2F|%5C)\.{1,2}(?:$|\/|%2F|%5C|;|%3B)/
+const dotSegment = /(?:^|[/\\])\.{1,2}(?:$|[/\\;])/
 const unreserved = /[A-Za-z0-9._~-]/
 
 const normalizeEscapes = (path: string): string =>
@@ -63,6 +64,28 @@ const normalizeEscapes = (path: string): string =>
         return unreserved.test(char) ? char : escape.toUpperCase()
       })
     : path
+
+/** ASCII in two, three or four bytes, of which the first ones say nothing. */
+const overlong = /%(?:F0%80%80|E0%80|C0)%([89AB][0-9A-F])|%(?:F0%80%81|E0%81|C1)%([89AB][0-9A-F])/g
+
+/** The path as the most forgiving of readers see it: one who decodes until nothing is left, and mends what he meets on the way. */
+const decoded = (path: string): string => {
+  const plain = path
+    .replace(/%(?:25)+(?=[0-9A-Fa-f]{2})/g, "%")
+    .toUpperCase()
+    .replace(overlong, (_, low?: string, high?: string) =>
+      String.fromCharCode(low === undefined ? Number.parseInt(high ?? "", 16) - 0x40 : Number.parseInt(low, 16) - 0x80)
+    )
+    .replace(/%([0-7][0-9A-F])/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
+  const read = Result.getOrElse(
+    Result.try(() => decodeURIComponent(plain.replace(/%(?![0-9A-F]{2})/g, "%25")).normalize("NFKC")),
+    () => plain
+  )
+  return read.replace(/[^!-\uffff]/g, "")
+}
+
+const hidesDots = (path: string): boolean =>
+  path.includes("%") ? dotSegment.test(decoded(path)) : dotSegment.test(path)
 
 /**
  * Reads an absolute URL. The failure says why it is refused, and does not repeat it: a URL may hold a secret.
@@ -82,7 +105,7 @@ export const parse = (text: string): Result.Result<CanonicalUrl, string> => {
   if (url.pathname.includes("\\")) return Result.fail("a URL has no backslash")
   if (brokenEscape.test(url.pathname)) return Result.fail("a percent sign in a path starts an escape such as %20")
   const path = normalizeEscapes(url.pathname === "" ? "/" : url.pathname)
-  if (hiddenDots.test(path)) return Result.fail("a path hides no dot segments")
+  if (hidesDots(path)) return Result.fail("a path hides no dot segments")
   const scheme = url.protocol.slice(0, -1)
   return Result.succeed({
     scheme,

@@ -186,10 +186,14 @@ export const covers = (
   if (grant === undefined) return authorizeVendor(self, operation)
   const parts = Operation.parts(operation)
   if (Result.isFailure(parts)) return deny(operation, parts.failure)
-  return Automaton.accepts(grant.automaton, parts.success)
-    ? Result.void
-    : deny(operation, "no pattern of the lease covers it")
+  if (!Automaton.accepts(grant.automaton, parts.success)) return deny(operation, "no pattern of the lease covers it")
+  return operation.named === true && !isNamed(grant, parts.success)
+    ? deny(operation, "it leads into a network that is not public, and no pattern that covers it spells its host out")
+    : Result.void
 }
+
+const isNamed = ({ patterns }: Grant, parts: ReadonlyArray<string>): boolean =>
+  Automaton.accepts(Automaton.make(patterns.filter(Pattern.namesHost).map((pattern) => pattern.segments)), parts)
 
 /**
  * Whether the lease allows the operation at `now` (milliseconds since the Unix epoch): {@link inTime} first, then {@link covers}.

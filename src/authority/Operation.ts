@@ -16,6 +16,8 @@ export interface Operation {
   readonly capability: string
   /** As the agent wrote it; {@link parts} makes it canonical. */
   readonly target: string
+  /** Only a pattern that spells the host out, without a wildcard, covers it. */
+  readonly named?: true
 }
 
 /**
@@ -41,6 +43,14 @@ export const fsWrite = (path: string): Operation => ({ capability: "fs.write", t
  * @since 0.1.0
  */
 export const netFetch = (url: string): Operation => ({ capability: "net.fetch", target: url })
+
+/**
+ * A request to an absolute URL that leads into a network which is not public: a wildcard does not cover it (`NetworkAddress`).
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const netFetchInside = (url: string): Operation => ({ ...netFetch(url), named: true })
 
 /**
  * A call of the tool of this name.

@@ -151,3 +151,14 @@ export const includes = (self: ReadonlyArray<Pattern>, child: Pattern): boolean 
   const union = Inclusion.union(self.map((pattern) => pattern.segments))
   return Inclusion.decide(union, child.segments, targets(child.capability), Inclusion.allowance())._tag === "Within"
 }
+
+/**
+ * Whether it is a `net.fetch` pattern that spells its host out, without a wildcard.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const namesHost = (self: Pattern): boolean => self.capability === "net.fetch" && plainHost.test(self.canonical)
+
+/** The port may be a wildcard. */
+const plainHost = /^[^:]+:\/\/[^/*]+(?::\*)?\//

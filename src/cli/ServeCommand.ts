@@ -24,6 +24,9 @@ import { ChildProcessSpawner } from "effect/process"
 import * as NodeConsole from "node:console"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as LeasedFileSystem from "../leased/LeasedFileSystem.ts"
+import * as NodeAnchoredFiles from "../node/NodeAnchoredFiles.ts"
+import * as LeasedHttpClient from "../leased/LeasedHttpClient.ts"
+import * as NodePinnedHttp from "../node/NodePinnedHttp.ts"
 import * as NodeWebSocketListener from "../node/NodeWebSocketListener.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as Version from "../protocol/Version.ts"
@@ -70,6 +73,10 @@ const flags = {
     Flag.optional,
     Flag.withDescription("Where relative paths of agents start (without it they are refused)")
   ),
+  unanchoredWrites: Flag.Boolean("unanchored-writes").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Where files cannot be held (not Linux): let leases with a wildcard cover writes all the same")
+  ),
   stdio: Flag.Boolean("stdio").pipe(
     Flag.withDefault(false),
     Flag.withDescription("Serve one client on standard input and output instead of a port")
@@ -110,7 +117,7 @@ export const command = Command.make(
       if (options.stdio) yield* quietConsole
       const agents = yield* AgentModule.load(options.module)
       const served = options.stdio ? agents : Layer.provideMerge(announce, agents)
-      const runtime = ArcpServer.serve(served).pipe(Layer.provide(files(options.root)))
+      const runtime = ArcpServer.serve(served).pipe(Layer.provide(files(options)), Layer.provide(requests))
       return yield* options.stdio ? onStdio(runtime, options) : onPort(runtime, options)
     },
     Effect.scoped,
@@ -156,6 +163,8 @@ type Runtime = Layer.Layer<
 >
 
 interface Options {
+  readonly root: Option.Option<string>
+  readonly unanchoredWrites: boolean
   readonly host: string
   readonly port: number
   readonly token: Option.Option<Redacted.Redacted>
@@ -171,12 +180,18 @@ const refuse = (problem: string, hint?: string) => ExitCode.fail(ExitCode.usage,
 const reasonOf = (cause: unknown) => (cause instanceof Error ? cause.message : "no reason is known")
 
 /** The file system that jobs get, each within its lease. */
-const files = (root: Option.Option<string>) =>
+const files = ({ root, unanchoredWrites }: Pick<Options, "root" | "unanchoredWrites">) =>
   Layer.unwrap(
     Effect.map(Path.Path, (path) =>
-      LeasedFileSystem.layer(Option.isSome(root) ? { root: path.resolve(root.value) } : undefined)
+      LeasedFileSystem.layer({
+        root: Option.getOrUndefined(Option.map(root, (directory) => path.resolve(directory))),
+        unanchoredWrites
+      })
     )
-  )
+  ).pipe(Layer.provide(NodeAnchoredFiles.layer))
+
+/** The HTTP that jobs get, each within its lease. */
+const requests = Layer.provide(LeasedHttpClient.layer(), NodePinnedHttp.layer())
 
 const versionsOf = ({ default: fallback, name, versions }: SessionMessage.AgentEntry) =>
   versions.length === 0

@@ -4,7 +4,11 @@
  * @since 0.1.0
  */
 import { Context, Effect, FileSystem } from "effect"
+import { HttpClient } from "effect/http"
+import { ChildProcessSpawner } from "effect/process"
+import * as LeasedChildProcess from "./LeasedChildProcess.ts"
 import * as LeasedFileSystem from "./LeasedFileSystem.ts"
+import * as LeasedHttpClient from "./LeasedHttpClient.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
 
 /**
@@ -21,7 +25,7 @@ export type LeasedServices = Context.Service.Identifier<(typeof keys)[number]>
  * @category constants
  * @since 0.1.0
  */
-export const keys = [FileSystem.FileSystem] as const
+export const keys = [FileSystem.FileSystem, ChildProcessSpawner.ChildProcessSpawner, HttpClient.HttpClient] as const
 
 /**
  * Makes the services of a job. What the host offers is read where this is evaluated: where the runtime is built.
@@ -29,9 +33,17 @@ export const keys = [FileSystem.FileSystem] as const
  * @category constructors
  * @since 0.1.0
  */
-export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.map(
-  LeasedFileSystem.LeasedFileSystem,
-  (fileSystem) => (job) => Context.make(FileSystem.FileSystem, fileSystem(job))
+export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context<LeasedServices>> = Effect.gen(
+  function* () {
+    const fileSystem = yield* LeasedFileSystem.LeasedFileSystem
+    const childProcess = yield* LeasedChildProcess.LeasedChildProcess
+    const http = yield* LeasedHttpClient.LeasedHttpClient
+    return (job) =>
+      Context.make(FileSystem.FileSystem, fileSystem(job)).pipe(
+        Context.add(ChildProcessSpawner.ChildProcessSpawner, childProcess(job)),
+        Context.add(HttpClient.HttpClient, http(job))
+      )
+  }
 )
 
 /**
@@ -40,4 +52,10 @@ export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context
  * @category constructors
  * @since 0.1.0
  */
-export const refusing: Context.Context<LeasedServices> = Context.make(FileSystem.FileSystem, LeasedFileSystem.refusing)
+export const refusing: Context.Context<LeasedServices> = Context.make(
+  FileSystem.FileSystem,
+  LeasedFileSystem.refusing
+).pipe(
+  Context.add(ChildProcessSpawner.ChildProcessSpawner, LeasedChildProcess.refusing),
+  Context.add(HttpClient.HttpClient, LeasedHttpClient.refusing)
+)

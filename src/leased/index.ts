@@ -3,7 +3,11 @@
  *
  * @since 0.1.0
  */
+export * as AnchoredFiles from "./AnchoredFiles.ts"
+export * as LeasedChildProcess from "./LeasedChildProcess.ts"
 export * as LeasedFileSystem from "./LeasedFileSystem.ts"
+export * as LeasedHttpClient from "./LeasedHttpClient.ts"
 export * as LeasedJob from "./LeasedJob.ts"
 export * as LeasedServices from "./LeasedServices.ts"
 export * as LeasedTool from "./LeasedTool.ts"
+export * as PinnedHttp from "./PinnedHttp.ts"

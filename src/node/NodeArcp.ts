@@ -1,6 +1,8 @@
 /**
- * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files that their leases
- * allow, and a client that dials one. What is unusual is put together from the layers that these are made of.
+ * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files and the
+ * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files, the requests
+ * and the commands that their leases allow, and a client that dials one. What is unusual is put together from the layers that these are
+ * made of.
  *
  * ```ts
  * import { Effect, Layer, Redacted, Schema } from "effect"
@@ -18,15 +20,22 @@
  *
  * @since 0.1.0
  */
+import * as NodeChildProcessSpawner from "@effect/platform-node/NodeChildProcessSpawner"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { type FileSystem, Layer, type Redacted } from "effect"
+import * as NodePath from "@effect/platform-node/NodePath"
+import { Layer, Record } from "effect"
 import * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpClient from "../client/ArcpClient.ts"
 import type * as ClientError from "../client/ClientError.ts"
+import * as LeasedChildProcess from "../leased/LeasedChildProcess.ts"
 import * as LeasedFileSystem from "../leased/LeasedFileSystem.ts"
+import * as LeasedHttpClient from "../leased/LeasedHttpClient.ts"
+import type * as LeasedServices from "../leased/LeasedServices.ts"
 import type * as AgentRegistry from "../runtime/AgentRegistry.ts"
 import * as ArcpServer from "../runtime/ArcpServer.ts"
 import type * as Connection from "../session/Connection.ts"
+import * as NodeAnchoredFiles from "./NodeAnchoredFiles.ts"
+import * as NodePinnedHttp from "./NodePinnedHttp.ts"
 import * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
 
@@ -36,9 +45,15 @@ import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
  */
 export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer.ServeOptions {
   /** Who may connect: the bearer tokens, and whom each stands for. */
-  readonly tokens: Iterable<{ readonly token: Redacted.Redacted; readonly principal: string }>
+  readonly tokens: Iterable<Authenticator.StaticToken>
   /** The directory in which relative paths of agents start. Without it they are refused. */
   readonly root?: string
+  /** Where files cannot be held while they are used, that is elsewhere than on Linux: see `LeasedFileSystem.Options`. */
+  readonly unanchoredWrites?: boolean
+  /** The commands that agents may run, each as the tool of its name. None by default. */
+  readonly commands?: LeasedChildProcess.Options["commands"]
+  /** How agents may send HTTP requests; with `false` they may send none, whatever their leases say. */
+  readonly http?: (LeasedHttpClient.Options & NodePinnedHttp.Options) | false
 }
 
 /**
@@ -50,22 +65,38 @@ export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer
  */
 export const layerServer = <E, R>(
   agents: Layer.Layer<never, E, R>,
-  { leases, root, tokens, ...listener }: ServerOptions
+  { commands = {}, http, leases, root, tokens, unanchoredWrites, ...listener }: ServerOptions
 ): Layer.Layer<
   NodeWebSocketListener.Address,
   E | Authenticator.InvalidEntry | Connection.ConnectionError,
-  Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
+  Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
 > =>
   ArcpServer.serve(agents, leases === undefined ? {} : { leases }).pipe(
-    Layer.provide(LeasedFileSystem.layer(root === undefined ? {} : { root })),
-    Layer.provide(NodeFileSystem.layer),
+    Layer.provide(
+      Layer.merge(
+        LeasedFileSystem.layer({ root, unanchoredWrites }),
+        LeasedChildProcess.layer({ commands: Record.map(commands, withoutCoverage), root })
+      )
+    ),
+    Layer.provide(NodeAnchoredFiles.layer),
+    Layer.provide(NodeChildProcessSpawner.layer),
+    Layer.provide(Layer.merge(NodeFileSystem.layer, NodePath.layer)),
+    Layer.provide(
+      http === false ? Layer.empty : Layer.provide(LeasedHttpClient.layer(http), NodePinnedHttp.layer(http))
+    ),
     Layer.provide(Authenticator.layerStatic(tokens)),
     Layer.provideMerge(NodeWebSocketListener.layer(listener))
   ) as Layer.Layer<
     NodeWebSocketListener.Address,
     E | Authenticator.InvalidEntry | Connection.ConnectionError,
-    Exclude<R, AgentRegistry.AgentRegistry | FileSystem.FileSystem>
+    Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
   >
+
+// The one variable that Node hands to every child on its own, unless it is set.
+const withoutCoverage = (command: LeasedChildProcess.Command): LeasedChildProcess.Command =>
+  process.env["NODE_V8_COVERAGE"] === undefined
+    ? command
+    : { ...command, env: { NODE_V8_COVERAGE: "", ...command.env } }
 
 /**
  * @category options

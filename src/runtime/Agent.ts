@@ -22,8 +22,10 @@
  * @since 0.1.0
  */
 import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, type Scope } from "effect"
+import { HttpClientError } from "effect/http"
 import { SchemaJITCompiler } from "effect/schema"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import * as Operation from "../authority/Operation.ts"
 import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
@@ -49,7 +51,7 @@ export type Services = JobContext.JobContext | LeaseGuard.LeaseGuard | LeasedSer
  * @category models
  * @since 0.1.0
  */
-export type HostError = ArcpError.ArcpError | PlatformError.PlatformError
+export type HostError = ArcpError.ArcpError | PlatformError.PlatformError | HttpClientError.HttpClientError
 
 /**
  * @category models
@@ -190,6 +192,15 @@ const unwrap = (error: unknown): ArcpError.ArcpError | undefined => {
   return undefined
 }
 
+/** What is told of an error. The query of a URL is not, for it may hold a secret. */
+const messageOf = (error: unknown): string => {
+  if (HttpClientError.isHttpClientError(error)) {
+    const { description = "the request failed", request } = error.reason
+    return `${description} (${request.method} ${Operation.describe(Operation.netFetch(request.url))})`
+  }
+  return error instanceof Error && error.message !== "" ? error.message : "The agent failed"
+}
+
 /** The protocol error as which a handler's failure travels. */
 const describeFailure = <Failure extends Schema.Top>(
   contract: AgentContract.AgentContract<Schema.Top, Schema.Top, Failure>
@@ -198,7 +209,7 @@ const describeFailure = <Failure extends Schema.Top>(
   const encode = SchemaParser.encodeUnknownEffect(contract.error)
   const row = Object.values(ArcpError.table).find((row) => row.code === contract.errorCode)!
   return (error: unknown): Effect.Effect<ArcpError.ArcpError, never, Failure["EncodingServices"]> => {
-    const message = error instanceof Error && error.message !== "" ? error.message : "The agent failed"
+    const message = messageOf(error)
     if (isDeclared(error)) {
       return Effect.match(encode(error), {
         onSuccess: (agent_error): ArcpError.ArcpError =>

@@ -5,6 +5,7 @@
  */
 import { Clock, Effect, Option } from "effect"
 import { SecureRandom } from "effect/crypto"
+import type * as Authenticator from "../authority/Authenticator.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Codec from "../protocol/Codec.ts"
 import type * as Feature from "../protocol/Feature.ts"
@@ -44,6 +45,8 @@ export interface Dispatcher {
   readonly child: (job: Ids.JobId) => Effect.Effect<Option.Option<JobMessage.Accepted>>
   /** Asks the client for a sign of life. */
   readonly ping: Effect.Effect<void>
+  /** Speaks for the principal as the latest credentials describe it: they may say other things of it than those before. */
+  readonly speakFor: (principal: Authenticator.Principal) => void
 }
 
 /** Characters of the reason for a cancellation. */
@@ -60,7 +63,8 @@ export const make: (
   Dispatcher,
   never,
   Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore | SecureRandom.SecureRandom
-> = Effect.fnUntraced(function* ({ features, id: session_id, principal, profile }, outbox) {
+> = Effect.fnUntraced(function* ({ features, id: session_id, principal: first, profile }, outbox) {
+  let principal = first
   const jobs = yield* Jobs.Jobs
   const random = yield* SecureRandom.SecureRandom
   const services = yield* Effect.context<Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore>()
@@ -287,6 +291,9 @@ export const make: (
     replyId,
     ping,
     child,
+    speakFor: (latest) => {
+      principal = latest
+    },
     bad: (frame) => (frame.ignorable ? Effect.void : refuse(frame, frame.error))
   }
 })

@@ -18,14 +18,13 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Option, Record, Result, Stream } from "effect"
+import { Clock, Context, Effect, Option, Record, Result, type Scope, Sink, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { Base64 } from "effect/encoding"
 import type * as Budget from "../authority/Budget.ts"
 import type * as Budgets from "../authority/Budgets.ts"
 import * as JobEmitter from "../authority/JobEmitter.ts"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
-import type * as LeasedJob from "../leased/LeasedJob.ts"
+import * as LeasedJob from "../leased/LeasedJob.ts"
 import * as LeasedTool from "../leased/LeasedTool.ts"
 import * as RemainingBudget from "../authority/RemainingBudget.ts"
 import * as Amount from "../protocol/Amount.ts"
@@ -37,6 +36,7 @@ import type * as Json from "../protocol/Json.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Delegation from "./Delegation.ts"
 import type * as JobRecord from "./Job.ts"
+import * as ResultWriter from "./internal/resultWriter.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
@@ -120,12 +120,20 @@ export class JobContext extends Context.Service<
      */
     readonly delegate: Delegation.Delegate
     /**
-     * Streams the result: text as it is, bytes in base64, cut into chunks that never split a character (§8.4). For a session without
-     * `result_chunk` it is collected and sent as one.
+     * Streams the result: text as it is, bytes in base64, cut into chunks that never split a character (§8.4). It suspends with the reader, and
+     * fails with `InternalError` beyond `maxResult` bytes. For a session without `result_chunk` it is collected and sent as one, of `maxPayload`
+     * bytes at most.
      */
     readonly streamResult: <E, R>(
       content: Stream.Stream<string, E, R> | Stream.Stream<Uint8Array, E, R>
     ) => Effect.Effect<StreamedResult, E | ArcpError.InvalidRequest | ArcpError.InternalError, R>
+    /** As `streamResult`, for what ends in a `Sink`: `Stream.run(lines, job.resultSink)`. */
+    readonly resultSink: Sink.Sink<
+      StreamedResult,
+      string | Uint8Array,
+      never,
+      ArcpError.InvalidRequest | ArcpError.InternalError
+    >
   }
 >()("arcp/runtime/JobContext") {}
 
@@ -176,6 +184,8 @@ export interface Job {
   readonly cancellation: Effect.Effect<string>
   /** Whether the agent is to stop, for whatever reason. */
   readonly isEnding: () => boolean
+  /** Ends with the job. */
+  readonly scope: Scope.Scope
   readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
   readonly delegate: (request: Delegation.Request) => Effect.Effect<Delegation.Started, Delegation.DelegateError>
 }
@@ -211,7 +221,7 @@ export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJou
   })
 
 const make = (
-  { account, cancellation, credentials, delegate, epoch, guard, isEnding, record }: Job,
+  { account, cancellation, credentials, delegate, epoch, guard, isEnding, record, scope }: Job,
   journal: JobJournal.JobJournal["Service"],
   config: RuntimeConfig.RuntimeConfig,
   random: SecureRandom.SecureRandom["Service"],
@@ -321,11 +331,12 @@ const make = (
       ).pipe(Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message)))
   })
 
-  const leased: LeasedJob.LeasedJob = {
+  const leased = LeasedJob.make({
     guard,
     emitter,
-    nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`)
-  }
+    nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`),
+    scope
+  })
 
   const tool: JobContext["Service"]["tool"] = (name, arguments_, run, options) =>
     nonEmpty("tool_call", "tool", name, Effect.void).pipe(
@@ -337,61 +348,41 @@ const make = (
       Effect.andThen(LeasedTool.call(leased, name, arguments_, run, options))
     )
 
-  const streamResult: JobContext["Service"]["streamResult"] = Effect.fnUntraced(function* (content) {
-    if (Option.isSome(collected)) {
-      return yield* Effect.fail(invalid("streamResult", "the job has streamed a result already"))
-    }
-    const resultId = yield* Effect.provideService(Ids.makeResultId, SecureRandom.SecureRandom, random)
-    const inline = !record.features.has("result_chunk")
-    let seq = 0
-    let size = 0
-    let pending: Chunk | undefined
-    /** A character of which the stream has given the first half. */
-    let half = ""
-    /** What is sent as one: text, or bytes of which the base64 is made when all are there. */
-    let text = ""
-    const parts: Array<Uint8Array> = []
+  let isStreaming = false
 
-    const send = (chunk: Chunk, more: boolean): Effect.Effect<void, ArcpError.InvalidRequest> =>
-      Effect.suspend(() => {
-        size += chunk.size
-        const { data, encoding } = chunk
-        const body = { result_id: resultId, chunk_seq: seq++, data, encoding, more }
+  /** One result is streamed, by one writer: whoever begins has it, until it fails with nothing sent. */
+  const beginResult = Effect.suspend(() => {
+    if (isStreaming) return Effect.fail(invalid("streamResult", "the job has streamed a result already"))
+    isStreaming = true
+    return Effect.map(Effect.provideService(Ids.makeResultId, SecureRandom.SecureRandom, random), (id) => {
+      const emit = (chunk: JobEvent.Body<"result_chunk">) => {
         collected = Option.some({ text: undefined })
-        return append("result_chunk", body)
-      })
-
-    const collect = (part: string | Uint8Array): Effect.Effect<void, ArcpError.InternalError> =>
-      Effect.suspend(() => {
-        if (typeof part === "string") text += part
-        else parts.push(part.slice())
-        size += typeof part === "string" ? utf8.encode(part).length : part.length
-        return size > config.maxPayload
-          ? Effect.fail(
-              new ArcpError.InternalError({ message: `The result is longer than ${config.maxPayload} bytes` })
-            )
-          : Effect.void
-      })
-
-    const write = Effect.fnUntraced(function* (part: string | Uint8Array) {
-      if (inline) return yield* collect(part)
-      for (const chunk of cut(part)) {
-        if (pending !== undefined) yield* send(pending, true)
-        pending = chunk
+        return append("result_chunk", chunk)
       }
+      const options = record.features.has("result_chunk")
+        ? { emit, limit: config.maxResult }
+        : { emit: undefined, limit: config.maxPayload }
+      return { id, ...ResultWriter.make({ resultId: id, ...options }) }
+    })
+  })
+
+  const endResult = (writer: Effect.Success<typeof beginResult>) =>
+    Effect.map(writer.end, ({ inline, size }) => {
+      collected = Option.some({ text: inline })
+      return new StreamedResult(writer.id, size)
     })
 
-    yield* Stream.runForEach(content as Stream.Stream<string | Uint8Array, never, never>, (part) => {
-      if (typeof part !== "string") return write(part)
-      const whole = half + part
-      half = endsInHalf(whole) ? whole.slice(-1) : ""
-      return write(half === "" ? whole : whole.slice(0, -1))
-    })
-    yield* write(half)
-    if (inline) collected = Option.some({ text: parts.length > 0 ? Base64.encode(concat(parts)) : text })
-    else yield* send(pending ?? { data: "", encoding: "utf8", size: 0 }, false)
-    return new StreamedResult(resultId, size)
-  })
+  const streamResult: JobContext["Service"]["streamResult"] = (content) =>
+    Effect.flatMap(beginResult, (writer) =>
+      Effect.andThen(
+        Stream.runForEach(content as Stream.Stream<string | Uint8Array, never, never>, writer.write),
+        endResult(writer)
+      ).pipe(Effect.onError(() => Effect.sync(() => (isStreaming = Option.isSome(collected)))))
+    )
+
+  const resultSink: JobContext["Service"]["resultSink"] = Sink.unwrap(
+    Effect.map(beginResult, (writer) => Sink.mapEffect(Sink.forEach(writer.write), () => endResult(writer)))
+  )
 
   const context = JobContext.of({
     id: record.id,
@@ -431,6 +422,7 @@ const make = (
         ? append(kind, body)
         : Effect.fail(invalid("kind", "must be x-vendor.<vendor>.<name>")),
     tool,
+    resultSink,
     credentials,
     delegate: Delegation.make(delegate, journal, config.maxResult),
     streamResult
@@ -460,44 +452,5 @@ const headOfPayloads = () => {
       last = { kind, millis, text: `{"kind":${JSON.stringify(kind)},"ts":"${Timestamp.format(millis)}","body":` }
     }
     return last.text
-  }
-}
-
-interface Chunk {
-  readonly data: string
-  readonly encoding: "utf8" | "base64"
-  /** Bytes, decoded. */
-  readonly size: number
-}
-
-/** Characters of text, or bytes, in one chunk; in base64 a multiple of three needs no padding before the end. */
-const chunkLength = 192 * 1024
-
-const utf8 = new TextEncoder()
-
-const endsInHalf = (text: string): boolean => /[\ud800-\udbff]$/.test(text)
-
-const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
-}
-
-function* cut(part: string | Uint8Array): Generator<Chunk> {
-  for (let start = 0; start < part.length;) {
-    let end = Math.min(part.length, start + chunkLength)
-    if (typeof part === "string") {
-      const last = part.charCodeAt(end - 1)
-      if (end < part.length && last >= 0xd800 && last <= 0xdbff) end--
-      const data = part.slice(start, end)
-      yield { data, encoding: "utf8", size: utf8.encode(data).length }
-    } else {
-      yield { data: Base64.encode(part.subarray(start, end)), encoding: "base64", size: end - start }
-    }
-    start = end
   }
 }

@@ -136,10 +136,13 @@ export const make: Effect.Effect<
     /** Children that are about to start. */
     let expected = 0
     const noneExpected = Latch.makeUnsafe(true)
+    // What its services do for the job beyond a call ends with it, whatever scopes the agent has opened or left open.
+    const scopeOfServices = Scope.makeUnsafe()
     const { collected, context, leased } = contextOf({
       ...job,
       cancellation: Deferred.await(cancellation),
       isEnding: () => stopped !== undefined,
+      scope: scopeOfServices,
       // Who has ended, or is to, hands on nothing more.
       delegate: (request) => (isEnding() ? Effect.interrupt : job.delegate(running, leased, request))
     })
@@ -152,7 +155,8 @@ export const make: Effect.Effect<
         if (concluded) return Effect.void
         concluded = true
         for (const timer of timers) timer.interruptUnsafe()
-        return settle(job).pipe(
+        return Scope.close(scopeOfServices, Exit.void).pipe(
+          Effect.andThen(settle(job)),
           Effect.andThen(conclude(job, outcome)),
           Effect.andThen(job.onConcluded),
           Effect.ensuring(
@@ -283,6 +287,7 @@ export const make: Effect.Effect<
       Effect.onExit(
         Effect.fnUntraced(function* (exit) {
           yield* Scope.close(scopeOfAgent, exit)
+          yield* Scope.close(scopeOfServices, exit)
           Deferred.doneUnsafe(unwound, Effect.void)
           yield* childrenEnded
           // The place is the agent's, also when it outstays its job.

@@ -74,8 +74,8 @@ export interface Session extends Agreement {
       readonly epoch: number
       /** The last number that the client has, if it resumes. */
       readonly replay: Option.Option<number>
-      /** When the credentials of the connection end, in milliseconds since the Unix epoch. */
-      readonly expiresAt: number | undefined
+      /** The same principal, as the credentials of this connection describe it. */
+      readonly principal: Authenticator.Principal
     }
   ) => Effect.Effect<End>
   /** Whether all that was sent after a number can still be replayed. */
@@ -339,14 +339,15 @@ export const make: (
 
   const converse: Session["converse"] = Effect.fn("Session.converse")(function* (
     connection,
-    { epoch, expiresAt, replay }
+    { epoch, principal, replay }
   ) {
     yield* Effect.annotateCurrentSpan({ "arcp.session_id": session_id, "arcp.peer": connection.peer })
     yield* dismiss("superseded")
     const mine = { stop: yield* Deferred.make<Dismissal>(), done: yield* Deferred.make<void>() }
     current = mine
+    dispatcher.speakFor(principal)
     return yield* Effect.ensuring(
-      hold(connection, epoch, replay, expiresAt, mine.stop),
+      hold(connection, epoch, replay, principal.expiresAt, mine.stop),
       Effect.suspend(() => {
         if (current === mine) current = undefined
         return Deferred.succeed(mine.done, undefined)

@@ -35,8 +35,8 @@ export interface Opened {
   readonly resumeToken: Redacted.Redacted
   /** The last number that the client has, if it resumed. */
   readonly replay: Option.Option<number>
-  /** When the credentials of this connection end, in milliseconds since the Unix epoch. */
-  readonly expiresAt: number | undefined
+  /** Whose session it is, as the credentials of this connection describe it. */
+  readonly principal: Authenticator.Principal
 }
 
 /**
@@ -170,7 +170,7 @@ export const layer: Layer.Layer<
           index(id, Hex.encode(next))
           // Until it converses it waits, so that it goes if that never comes to pass.
           yield* detach(id, principal.id)
-          return { session, epoch, resumeToken, replay: Option.none(), expiresAt: principal.expiresAt }
+          return { session, epoch, resumeToken, replay: Option.none(), principal }
         })
       )
     })
@@ -202,22 +202,22 @@ export const layer: Layer.Layer<
             epoch: epoch.value,
             resumeToken,
             replay: Option.some(last_event_seq),
-            expiresAt: principal.expiresAt
+            principal
           }
         })
       )
     })
 
-    const converse: Sessions["Service"]["converse"] = ({ epoch, expiresAt, replay, session }, connection) =>
+    const converse: Sessions["Service"]["converse"] = ({ epoch, principal, replay, session }, connection) =>
       Effect.suspend(() => {
-        const { id, principal } = session
+        const { id } = session
         const found = live.get(id)
         if (found === undefined) return Effect.void
         if (found.epoch !== epoch) return session.supersede(connection)
         detached.delete(id)
         return Effect.andThen(
           FiberMap.remove(expiries, id),
-          session.converse(connection, { epoch, replay, expiresAt })
+          session.converse(connection, { epoch, replay, principal })
         ).pipe(
           Effect.onExit((exit) => {
             if (found.epoch !== epoch || live.get(id) !== found) return Effect.void

@@ -40,8 +40,8 @@ import * as TestPeer from "./TestPeer.ts"
 export interface RuntimeOptions<E, R, A = never> extends ArcpServer.ServeOptions {
   /** The agents to serve. Services that their layer provides are there for the test too. */
   readonly agents: Layer.Layer<A, E, R>
-  /** Principals by their tokens. Default one, `tester`, with the token `secret`. */
-  readonly tokens?: { readonly [token: string]: string }
+  /** Principals by their tokens, if need be with the largest lease of each. Default one, `tester`, with the token `secret`. */
+  readonly tokens?: { readonly [token: string]: string | Omit<Authenticator.StaticToken, "token"> }
   /** Changes to the defaults of the runtime. */
   readonly config?: Partial<RuntimeConfig.RuntimeConfig>
   /** The bounds of the line. */
@@ -82,9 +82,9 @@ const defaultTokens = { secret: "tester" }
 export const layerRuntime = <E, R, A = never>(
   options: RuntimeOptions<E, R, A>
 ): Layer.Layer<A | Runtime, E, Exclude<R, AgentRegistry.AgentRegistry>> => {
-  const tokens = Object.entries(options.tokens ?? defaultTokens).map(([token, principal]) => ({
+  const tokens = Object.entries(options.tokens ?? defaultTokens).map(([token, holder]) => ({
     token: Redacted.make(token),
-    principal
+    ...(typeof holder === "string" ? { principal: holder } : holder)
   }))
   const random = options.seed === undefined ? SecureRandom.layerWebCrypto : layerSeeded(options.seed)
   const network = Layer.unwrap(

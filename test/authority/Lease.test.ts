@@ -180,4 +180,205 @@ describe("Lease", () => {
     assert.isTrue(Lease.isExpired(again, now))
     assert.strictEqual(tagOf(Lease.authorize(again, Operation.toolCall("search"), now)), "LeaseExpired")
   })
+
+  describe("a request that leads inside is covered", () => {
+    const inside = (patterns: ReadonlyArray<string>, url: string) => {
+      const subject = lease({ "net.fetch": patterns })
+      return [Operation.netFetch(url), Operation.netFetchInside(url)].map((operation) =>
+        tagOf(Lease.authorize(subject, operation, now))
+      )
+    }
+
+    it.each<[pattern: string, url: string]>([
+      ["http://localhost/**", "http://localhost/x"],
+      ["http://localhost:*/**", "http://localhost:8080/x"],
+      ["http://LOCALHOST:8080/**", "http://localhost:8080/x"],
+      ["http://10.0.0.1/*", "http://10.0.0.1/x"],
+      ["http://0x7f.1/*", "http://127.0.0.1/x"],
+      ["http://[::1]:*/**", "http://[0::1]:3000/"],
+      ["http://[::ffff:127.0.0.1]/**", "http://[::ffff:7f00:1]/"],
+      ["https://db.corp.example/**/x", "https://db.corp.example/a/x"]
+    ])("by %s, which spells the host of %s out", (pattern, url) => {
+      assert.deepStrictEqual(inside(["https://other/**", pattern], url), ["ok", "ok"])
+    })
+
+    it.each<[pattern: string, url: string]>([
+      ["http://*/**", "http://localhost/x"],
+      ["http://**/**", "http://10.0.0.1/x"],
+      ["http://10.0.0.*/**", "http://10.0.0.1/x"],
+      ["http://**.corp.example/**", "http://corp.example/x"],
+      ["http://localhos*/**", "http://localhost/x"],
+      ["http://local**host:*/**", "http://localhost/x"]
+    ])("not by %s, which covers %s all the same", (pattern, url) => {
+      assert.deepStrictEqual(inside([pattern], url), ["ok", "PermissionDenied"])
+      // One that spells out another host, port or path does not help.
+      const others = ["http://localhost:1/**", "http://10.0.0.1/y", "http://corp.example/x/y", "https://localhost/x"]
+      assert.deepStrictEqual(inside([pattern, ...others], url), ["ok", "PermissionDenied"])
+    })
+  })
+})
+
+describe("Lease.restrict", () => {
+  const parent = lease(
+    {
+      "fs.read": ["/ws/**", "/tmp/*"],
+      "net.fetch": ["https://*.good.com/**"],
+      "tool.call": ["search.*", "calc"],
+      "agent.delegate": ["planner"],
+      "model.use": ["tier-fast/*"],
+      "cost.budget": ["USD:5.00", "credits:10"]
+    },
+    { expires_at: "2026-05-13T13:00:00Z" }
+  )
+
+  const restrict = (
+    grants: Capability.Grants,
+    constraints: Capability.Constraints = {},
+    options: Partial<Lease.RestrictOptions> = {},
+    from = parent
+  ) => Lease.restrict(from, { grants, constraints }, { now, ...options })
+
+  const refusal = (...args: Parameters<typeof restrict>) => Result.getOrThrow(Result.flip(restrict(...args)))
+
+  it("gives a child what it asks for within the lease of its parent, and enforces it", () => {
+    const grants = {
+      "fs.read": ["/ws/src/**", "/ws", "/tmp/a*"],
+      "net.fetch": ["https://API.good.com:443/v1/*"],
+      "tool.call": ["search.web"],
+      "agent.delegate": ["planner@1.*"],
+      "model.use": ["tier-fast/haiku-*"],
+      "cost.budget": ["USD:2.00"]
+    }
+    const child = Result.getOrThrow(restrict(grants, { expires_at: "2026-05-13T12:30:00Z" }))
+    assert.deepStrictEqual(child.grants, grants)
+    assert.deepStrictEqual(child.constraints, { expires_at: "2026-05-13T12:30:00Z" })
+    assert.strictEqual(tagOf(Lease.authorize(child, Operation.fsRead("/ws/src/a.ts"), now)), "ok")
+    assert.strictEqual(tagOf(Lease.authorize(child, Operation.fsRead("/ws/other"), now)), "PermissionDenied")
+  })
+
+  it("gives nothing when nothing is asked for, but the end of the parent", () => {
+    const child = Result.getOrThrow(restrict({}))
+    assert.deepStrictEqual(child.grants, {})
+    assert.deepStrictEqual(child.constraints, parent.constraints)
+    assert.deepStrictEqual(child.expiresAt, parent.expiresAt)
+    assert.isTrue(Lease.isExpired(child, Date.parse("2026-05-13T13:00:00Z")))
+  })
+
+  it("takes the very lease of the parent for a part of it", () => {
+    assert.deepStrictEqual(Result.getOrThrow(restrict(parent.grants, parent.constraints)).grants, parent.grants)
+  })
+
+  it.each<readonly [grants: Capability.Grants, field: string, pattern: string]>([
+    [{ "fs.read": ["/ws/a", "/ws/../etc/**"] }, "lease_request.fs.read[1]", "/ws/../etc/**"],
+    [{ "fs.read": ["/tmp/**"] }, "lease_request.fs.read[0]", "/tmp/**"],
+    [{ "fs.write": ["/ws/a"] }, "lease_request.fs.write[0]", "/ws/a"],
+    [{ "net.fetch": ["https://good.com/"] }, "lease_request.net.fetch[0]", "https://good.com/"],
+    [{ "net.fetch": ["http://a.good.com/"] }, "lease_request.net.fetch[0]", "http://a.good.com/"],
+    [{ "tool.call": ["search.*", "*"] }, "lease_request.tool.call[1]", "*"],
+    [{ "agent.delegate": ["**"] }, "lease_request.agent.delegate[0]", "**"],
+    [{ "model.use": ["tier-slow/x"] }, "lease_request.model.use[0]", "tier-slow/x"],
+    [{ "model.use": ["*/*"] }, "lease_request.model.use[0]", "*/*"],
+    [{ "x-vendor.acme.queue": ["a"] }, "lease_request.x-vendor.acme.queue[0]", "a"],
+    [{ "cost.budget": ["USD:5.01"] }, "lease_request.cost.budget", "USD:5.01"],
+    [{ "cost.budget": ["USD:3", "USD:2.01"] }, "lease_request.cost.budget", "USD:5.01"]
+  ])("refuses %j, and names the field and the pattern", (grants, field, pattern) => {
+    const error = refusal(grants)
+    assert.strictEqual(error._tag, "LeaseSubsetViolation")
+    assert.deepStrictEqual(error.details, { field, pattern })
+    assert.include(error.message, field)
+  })
+
+  it("refuses what cannot be proved, and says that it is that", () => {
+    const hard = lease({ "tool.call": Array.from({ length: 8 }, () => `${"*a".repeat(510)}b`) })
+    const error = refusal({ "tool.call": [`*${"a*".repeat(510)}b`] }, {}, {}, hard)
+    assert.strictEqual(error._tag, "LeaseSubsetViolation")
+    assert.include(error.message, "could not be proved")
+    assert.isBelow(JSON.stringify(error).length, 1000)
+  })
+
+  it("compares a budget with what is left of it, and finds the same enough", () => {
+    const available = new Map([["USD", BigDecimal.fromStringUnsafe("2")]])
+    assert.isTrue(Result.isSuccess(restrict({ "cost.budget": ["USD:2.00"] }, {}, { available })))
+    const error = refusal({ "cost.budget": ["USD:2.01"] }, {}, { available })
+    assert.deepStrictEqual(error.details, { field: "lease_request.cost.budget", pattern: "USD:2.01" })
+    // Where the parent is not bounded, a bound takes nothing from anyone.
+    assert.isTrue(Result.isSuccess(restrict({ "cost.budget": ["EUR:9"] }, {}, { available })))
+    const spent = new Map([["USD", BigDecimal.fromStringUnsafe("-0.01")]])
+    assert.strictEqual(refusal({ "cost.budget": ["USD:0"] }, {}, { available: spent })._tag, "LeaseSubsetViolation")
+  })
+
+  it("lets a child end with its parent or before, and not in the past", () => {
+    assert.isTrue(Result.isSuccess(restrict({}, { expires_at: "2026-05-13T13:00:00.000Z" })))
+    const later = refusal({}, { expires_at: "2026-05-13T13:00:00.001Z" })
+    assert.strictEqual(later._tag, "LeaseSubsetViolation")
+    assert.deepStrictEqual(later.details, { field: "lease_constraints.expires_at" })
+    assert.strictEqual(refusal({}, { expires_at: "2026-05-13T12:00:00Z" })._tag, "InvalidRequest")
+    // Under a parent that has no end a child may have one.
+    const endless = Result.getOrThrow(restrict({}, { expires_at: "2027-01-01T00:00:00Z" }, {}, lease({})))
+    assert.deepStrictEqual(endless.constraints, { expires_at: "2027-01-01T00:00:00Z" })
+    assert.deepStrictEqual(Result.getOrThrow(restrict({}, {}, {}, lease({}))).constraints, {})
+  })
+
+  it("refuses what is malformed before it is compared", () => {
+    const error = refusal({ "tool.call": ["*"], "fs.read": ["x"] })
+    assert.strictEqual(error._tag, "InvalidRequest")
+    assert.deepStrictEqual(error.details, { field: "lease_request.fs.read[0]", pattern: "x" })
+  })
+
+  it("bounds the models of a child also where a lease that names none lets any be used", () => {
+    const open = { anyModelUnlessNamed: true }
+    // The parent names some: a child that is silent would have them all.
+    assert.deepStrictEqual(Result.getOrThrow(restrict({}, {}, open)).grants, { "model.use": [] })
+    assert.strictEqual(refusal({ "model.use": ["x"] }, {}, open)._tag, "LeaseSubsetViolation")
+    // The parent names none and has them all: a child may name some.
+    assert.isTrue(Result.isSuccess(restrict({ "model.use": ["x"] }, {}, open, lease({}))))
+    assert.deepStrictEqual(Result.getOrThrow(restrict({}, {}, open, lease({}))).grants, {})
+    assert.strictEqual(refusal({ "model.use": ["x"] }, {}, {}, lease({}))._tag, "LeaseSubsetViolation")
+  })
+
+  it("searches no longer for a whole lease than for one capability", () => {
+    const wide = Array.from({ length: 128 }, () => `**/${"*/a/".repeat(7)}c`)
+    const hard = [`**/${"*/a/".repeat(120)}c`]
+    const from = lease({ "x-vendor.acme.one": wide, "x-vendor.acme.two": wide })
+    assert.isTrue(Result.isSuccess(restrict({ "x-vendor.acme.two": hard }, {}, {}, from)))
+    const error = refusal({ "x-vendor.acme.one": hard, "x-vendor.acme.two": hard }, {}, {}, from)
+    assert.deepStrictEqual(error.details, {
+      field: "lease_request.x-vendor.acme.two[0]",
+      pattern: hard[0]!.slice(0, 256)
+    })
+    assert.include(error.message, "could not be proved")
+  })
+
+  const parts = ["a", "b", "ab", "*", "**", "a*", "*b"] as const
+  const Pattern = Schema.Array(Schema.Literals(parts)).check(Schema.isBetweenLength(1, 4))
+  const Grants = Schema.Array(Pattern).check(Schema.isBetweenLength(1, 3))
+  let given = 0
+
+  it.prop(
+    "lets no child do what its parent may not",
+    {
+      parents: Grants,
+      children: Grants,
+      targets: Schema.Array(Schema.Array(Schema.Literals(["a", "b", "ab", "ba"])).check(Schema.isMaxLength(4))).check(
+        Schema.isBetweenLength(8, 16)
+      )
+    },
+    ({ children, parents, targets }) => {
+      const wide = lease({ "fs.read": parents.map((pattern) => `/${pattern.join("/")}`) })
+      const child = restrict({ "fs.read": children.map((pattern) => `/${pattern.join("/")}`) }, {}, {}, wide)
+      if (Result.isFailure(child)) return
+      given++
+      for (const target of targets) {
+        const operation = Operation.fsRead(`/${target.join("/")}`)
+        if (Result.isSuccess(Lease.authorize(child.success, operation, now))) {
+          assert.strictEqual(tagOf(Lease.authorize(wide, operation, now)), "ok")
+        }
+      }
+    },
+    { arbitrary: { runs: 3000 } }
+  )
+
+  it("was asked for what it gives too", () => {
+    assert.isAbove(given, 100)
+  })
 })

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
+import * as LeasePolicy from "../../src/authority/LeasePolicy.ts"
 import * as Leases from "../../src/authority/Leases.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 import * as JobContext from "../../src/runtime/JobContext.ts"
+import * as TestPeer from "../../src/testing/TestPeer.ts"
 import {
   answer,
   assertRefused,
@@ -17,6 +19,7 @@ import {
   withAgents,
   withRuntime
 } from "./Conversation.ts"
+import { rejoin, ticketOf } from "./Stage.ts"
 import { verifies } from "./verifies.ts"
 
 /** Calls a tool by the name in its input; counts in `calls` how often one really ran. */
@@ -144,4 +147,38 @@ describe("Leases", () => {
       assertRefused(yield* answer(peer), "INVALID_REQUEST")
     }).pipe(withRuntime())
   )
+
+  const asking = (...tools: ReadonlyArray<string>) => ({ payload: { lease_request: { "tool.call": tools } } })
+
+  it.effect("no principal gets more than its credentials say, and those that it came back with count", () => {
+    const holder = (...tools: ReadonlyArray<string>) => ({
+      principal: "tester",
+      largestLease: { grants: { "tool.call": tools } }
+    })
+    return Effect.gen(function* () {
+      const peer = yield* TestPeer.connect
+      const ticket = ticketOf(yield* peer.hello({ token: "wide" }))
+      yield* run(peer, "caller", "search.web", asking("search.*", "calc"))
+      yield* sendSubmit(peer, "caller", "x", asking("search.*", "*"))
+      assert.containSubset((yield* answer(peer)).payload, {
+        code: "PERMISSION_DENIED",
+        details: { field: "lease_request.tool.call[1]", pattern: "*" }
+      })
+      yield* peer.close()
+
+      const back = yield* rejoin(ticket, { last: 4, hello: { token: "narrow" } })
+      yield* sendSubmit(back.peer, "caller", "search.web", asking("search.*"))
+      assert.containSubset((yield* answer(back.peer)).payload, {
+        code: "PERMISSION_DENIED",
+        details: { field: "lease_request.tool.call[0]", pattern: "search.*" }
+      })
+      const allowed = yield* submit(back.peer, "caller", "calc", asking("calc"))
+      assert.deepStrictEqual(allowed.payload["lease"], { "tool.call": ["calc"] })
+    }).pipe(
+      withAgents(toolCaller([]), {
+        tokens: { wide: holder("search.*", "calc"), narrow: holder("calc") },
+        leases: Leases.layerWithin().pipe(Layer.provide(LeasePolicy.layerPrincipal))
+      })
+    )
+  })
 })

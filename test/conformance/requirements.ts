@@ -19,7 +19,7 @@ export interface Requirement {
 
 const deferred = {
   credentials: "provisioned_credentials is not advertised; issue, rotation and revocation come with the provisioner",
-  leased: "only fs.* and tool.call are mediated so far; models and outbound HTTP come with the leased services"
+  leased: "only fs.*, net.fetch and tool.call are mediated so far; models come with the leased services"
 } as const
 
 // A table, one row per requirement.

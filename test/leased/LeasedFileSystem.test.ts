@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, FileSystem, Layer, Scope, Stream } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, FileSystem, Layer, type PlatformError, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as LeaseGuard from "../../src/authority/LeaseGuard.ts"
 import * as Lease from "../../src/authority/Lease.ts"
@@ -9,9 +9,11 @@ import { verifies } from "../conformance/verifies.ts"
 import * as FakeJob from "./FakeJob.ts"
 import * as Sandbox from "./Sandbox.ts"
 
-const { inside, leased, refusal, refused } = Sandbox
+const { inside, refusal, refused } = Sandbox
 
-describe("LeasedFileSystem", () => {
+describe.each(Sandbox.kinds)("LeasedFileSystem on %s files", (kind) => {
+  const leased = Sandbox.leasedOn(kind)
+
   it.effect(
     "reads and writes what is granted, like the ordinary service",
     inside(({ all, host, ws }) =>
@@ -158,6 +160,24 @@ describe("LeasedFileSystem", () => {
           yield* fs.writeFileString(`${base}/alias/inner/m.txt`, "m")
           assert.sameMembers(yield* host.readDirectory(`${ws}/sub`), ["b.txt", "m.txt", "n.txt"])
           assert.strictEqual(yield* fs.realPath(`${base}/alias/inner`), `${ws}/sub`)
+        })
+      )
+    )
+
+    it.effect(
+      "that lead nowhere are followed by no method, also if it is a place that is granted",
+      inside(({ all, host, ws }) =>
+        Effect.gen(function* () {
+          const fs = yield* leased(all)
+          yield* host.symlink("sub/new", `${ws}/lost`)
+          yield* host.symlink("lost", `${ws}/lost-too`)
+          for (const path of ["lost", "lost-too", "lost/x"]) {
+            yield* refused(fs.writeFileString(`${ws}/${path}`, "new"))
+            yield* refused(fs.makeDirectory(`${ws}/${path}`, { recursive: true }))
+            yield* refused(fs.exists(`${ws}/${path}`))
+          }
+          assert.deepStrictEqual(yield* host.readDirectory(`${ws}/sub`), ["b.txt"])
+          yield* fs.remove(`${ws}/lost`)
         })
       )
     )
@@ -449,7 +469,12 @@ describe("LeasedFileSystem", () => {
         Effect.gen(function* () {
           const fs = yield* leased(all, { constraints })
           const file = yield* fs.open(`${ws}/a.txt`, { flag: "r+" })
-          const uses = {
+          const uses: {
+            readonly [M in Exclude<keyof FileSystem.File, `~${string}`>]: Effect.Effect<
+              unknown,
+              PlatformError.PlatformError
+            >
+          } = {
             stat: file.stat,
             seek: file.seek(0n, "start"),
             read: file.read(new Uint8Array(1)),
@@ -463,12 +488,13 @@ describe("LeasedFileSystem", () => {
             Object.keys(file).filter((key) => !key.startsWith("~")),
             Object.keys(uses)
           )
+          assert.sameMembers(membersOf(yield* host.open(`${ws}/a.txt`)), Object.keys(uses))
           yield* TestClock.adjust(9_999)
           for (const use of Object.values(uses)) yield* use
           const before = yield* host.readFileString(`${ws}/a.txt`)
           yield* TestClock.adjust(1)
           for (const [name, use] of Object.entries(uses)) {
-            const { cause, method } = yield* refusal<unknown, never>(use)
+            const { cause, method } = yield* refusal(use)
             assert.deepStrictEqual([cause._tag, method], ["LeaseExpired", name])
           }
           assert.strictEqual(yield* host.readFileString(`${ws}/a.txt`), before)
@@ -590,6 +616,28 @@ describe("LeasedFileSystem", () => {
     )
 
     it.effect(
+      "that are scoped are what was made, and not what has their name by then",
+      inside(({ all, host, secret, ws }) =>
+        Effect.gen(function* () {
+          const fs = yield* leased(all)
+          const scope = yield* Scope.make()
+          const [other, link] = [
+            yield* Scope.provide(fs.makeTempDirectoryScoped({ directory: ws }), scope),
+            yield* Scope.provide(fs.makeTempDirectoryScoped({ directory: ws }), scope)
+          ]
+          // Moved and not removed: what is new could get the number of what is gone.
+          for (const path of [other, link]) yield* host.rename(path, `${path}-away`)
+          yield* host.makeDirectory(other)
+          yield* host.writeFileString(`${other}/kept`, "kept")
+          yield* host.symlink(secret, link)
+          yield* Scope.close(scope, Exit.void)
+          assert.strictEqual(yield* host.readFileString(`${other}/kept`), "kept")
+          assert.strictEqual(yield* host.readFileString(`${secret}/s.txt`), "s")
+        })
+      )
+    )
+
+    it.effect(
       "leave nothing behind when they cannot be made",
       inside(({ host, ws }) =>
         Effect.gen(function* () {
@@ -602,6 +650,12 @@ describe("LeasedFileSystem", () => {
     )
   })
 })
+
+/** What callers find in a file of the host, so that a member which a later Effect adds is not overlooked. */
+const membersOf = (file: FileSystem.File): Array<string> => {
+  const own = ["constructor", "writeAllChunk"]
+  return Object.getOwnPropertyNames(Object.getPrototypeOf(file)).filter((name) => !own.includes(name))
+}
 
 describe("LeasedServices", () => {
   const guardOf = (grants: Lease.Lease["grants"]) =>

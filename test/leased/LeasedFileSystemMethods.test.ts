@@ -88,16 +88,18 @@ const namesOf = (fs: FileSystem.FileSystem) =>
     .toSorted()
 
 /** What resolving links takes; everything else acts. */
-const resolving = ["realPath", "lstat"]
+const resolving = ["realPath", "lstat", "readLink"]
 
-describe("each method of the leased file system", () => {
+describe.each(Sandbox.kinds)("each method of the leased file system on %s files", (kind) => {
+  const leased = Sandbox.leasedOn(kind)
+
   it.effect(
     "is listed here, so that one which a later Effect adds is not overlooked",
     Sandbox.inside(({ host }) =>
       Effect.gen(function* () {
         const listed = rows.map(([name]) => name).toSorted()
         assert.deepStrictEqual(namesOf(host), listed)
-        assert.deepStrictEqual(namesOf(yield* Sandbox.leased({})), listed)
+        assert.deepStrictEqual(namesOf(yield* leased({})), listed)
         assert.deepStrictEqual(namesOf(LeasedFileSystem.refusing), listed)
       })
     )
@@ -114,7 +116,7 @@ describe("each method of the leased file system", () => {
       Effect.forEach(rows, ([name, { call }]) =>
         Effect.gen(function* () {
           const { raw, calls } = watched(host)
-          const { cause, method } = yield* Sandbox.refusal(call(yield* Sandbox.leased({}, { raw }), ws))
+          const { cause, method } = yield* Sandbox.refusal(call(yield* leased({}, { raw }), ws))
           assert.strictEqual(method, name)
           assert.strictEqual(cause._tag, "PermissionDenied")
           assert.deepStrictEqual([name, ...calls.filter((call) => !resolving.includes(call))], [name])
@@ -128,7 +130,7 @@ describe("each method of the leased file system", () => {
       Effect.gen(function* () {
         const { raw, calls } = watched(host)
         const constraints = { expires_at: "1970-01-01T00:00:01Z" }
-        const fs = yield* Sandbox.leased(all, { raw, constraints })
+        const fs = yield* leased(all, { raw, constraints })
         yield* TestClock.adjust("1 second")
         const { cause, method } = yield* Sandbox.refusal(call(fs, ws))
         assert.strictEqual(method, name)
@@ -145,11 +147,11 @@ describe("each method of the leased file system", () => {
     Sandbox.inside(({ all, ws }) =>
       Effect.gen(function* () {
         if (needs === "refused") {
-          yield* Sandbox.refused(call(yield* Sandbox.leased(all), ws))
+          yield* Sandbox.refused(call(yield* leased(all), ws))
           return
         }
         const granted = (capabilities: ReadonlyArray<string>) =>
-          Sandbox.leased(Object.fromEntries(capabilities.map((capability) => [capability, [`${ws}/**`]])))
+          leased(Object.fromEntries(capabilities.map((capability) => [capability, [`${ws}/**`]])))
         for (const missing of both) {
           const fs = yield* granted(both.filter((capability) => capability !== missing))
           if (needs.includes(missing)) yield* Sandbox.refused(call(fs, ws))

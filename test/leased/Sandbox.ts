@@ -3,10 +3,11 @@
  */
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert } from "@effect/vitest"
-import { Effect, FileSystem, PlatformError, Result } from "effect"
+import { Effect, FileSystem, Option, PlatformError, Result } from "effect"
 import * as Lease from "../../src/authority/Lease.ts"
 import * as LeaseGuard from "../../src/authority/LeaseGuard.ts"
 import * as LeasedFileSystem from "../../src/leased/LeasedFileSystem.ts"
+import * as NodeAnchoredFiles from "../../src/node/NodeAnchoredFiles.ts"
 import type * as Capability from "../../src/protocol/Capability.ts"
 import * as ArcpError from "../../src/protocol/ArcpError.ts"
 
@@ -47,19 +48,33 @@ export const make = Effect.gen(function* () {
   return sandbox
 })
 
-/** The file system of a job with these grants; by default on the host's own. */
-export const leased = (
-  grants: Capability.Grants,
-  options?: LeasedFileSystem.Options & {
-    readonly raw?: FileSystem.FileSystem
-    readonly constraints?: Capability.Constraints
-  }
-) =>
-  Effect.gen(function* () {
-    const raw = options?.raw ?? (yield* FileSystem.FileSystem)
-    const lease = Result.getOrThrow(Lease.make(grants, options?.constraints ?? {}, 0))
-    return LeasedFileSystem.make(raw, yield* LeaseGuard.make(lease), options)
-  })
+/** The two kinds of hosts: one that holds what it uses, and one that has names only. */
+export const kinds = ["held", "named"] as const
+
+export type Kind = (typeof kinds)[number]
+
+export const anchored = Effect.runSync(NodeAnchoredFiles.make).pipe(
+  Option.getOrThrowWith(() => new Error("these tests need Linux with /proc"))
+)
+
+/** The file system of a job with these grants on a host of this kind; by default on the host's own files. */
+export const leasedOn =
+  (kind: Kind) =>
+  (
+    grants: Capability.Grants,
+    options?: LeasedFileSystem.Options & {
+      readonly raw?: FileSystem.FileSystem
+      readonly constraints?: Capability.Constraints
+    }
+  ) =>
+    Effect.gen(function* () {
+      const raw = options?.raw ?? (yield* FileSystem.FileSystem)
+      const lease = Result.getOrThrow(Lease.make(grants, options?.constraints ?? {}, 0))
+      const host = kind === "held" ? { anchored } : { unanchoredWrites: true }
+      return LeasedFileSystem.make(raw, yield* LeaseGuard.make(lease), { ...host, ...options })
+    })
+
+export const leased = leasedOn("held")
 
 /** What a refusal by the lease consists of; any other outcome fails the test. */
 export const refusal = <A, R>(effect: Effect.Effect<A, PlatformError.PlatformError, R>) =>

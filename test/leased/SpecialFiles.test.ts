@@ -5,12 +5,14 @@ import * as Sandbox from "./Sandbox.ts"
 
 const bytes = new Uint8Array([1])
 
-describe("Special files under a lease", () => {
+describe.each(Sandbox.kinds)("Special files under a lease, %s", (kind) => {
+  const leased = Sandbox.leasedOn(kind)
+
   it.effect(
     "a pipe is not opened: its reader would hold a thread of the host until somebody writes",
     Sandbox.inside(({ all, host, ws }) =>
       Effect.gen(function* () {
-        const fs = yield* Sandbox.leased(all, { raw: host })
+        const fs = yield* leased(all, { raw: host })
         const pipe = `${ws}/pipe`
         execFileSync("mkfifo", [pipe])
         yield* host.symlink("pipe", `${ws}/to-pipe`)
@@ -34,7 +36,7 @@ describe("Special files under a lease", () => {
     "a device is not read: it need not end",
     Sandbox.inside(({ host }) =>
       Effect.gen(function* () {
-        const fs = yield* Sandbox.leased({ "fs.read": ["/dev/**"] }, { raw: host })
+        const fs = yield* leased({ "fs.read": ["/dev/**"] }, { raw: host })
         yield* Sandbox.refusal(fs.readFile("/dev/zero"))
         yield* fs.stat("/dev/zero")
       })

@@ -111,6 +111,7 @@ try {
   const node = Path.join(temporary, "node")
   writeConsumer(node, subpaths, ["node"])
   run(node, "npm", [...install, tarball, ...["effect", "@effect/platform-node", "@types/node"].map(devVersion)])
+  must(!Fs.existsSync(Path.join(node, "node_modules/jose")), "the package pulls in what only JSON Web Tokens need")
   run(node, bin("tsc"), [])
   console.log(run(node, process.execPath, ["main.ts"]))
   for (const command of Object.keys(manifest.bin)) {

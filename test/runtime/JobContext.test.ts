@@ -49,6 +49,7 @@ const start = Effect.gen(function* () {
     guard: yield* LeaseGuard.make(lease, { account }),
     account,
     cancellation: Effect.never,
+    scope: yield* Effect.scope,
     isEnding: () => false,
     credentials: Effect.succeed([]),
     delegate: () => Effect.die("it does not delegate")
