@@ -22,7 +22,6 @@ import * as Ids from "../protocol/Ids.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
 import * as SequencedFrame from "../protocol/SequencedFrame.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
-import type * as AgentPlaces from "./AgentPlaces.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import type * as Job from "./Job.ts"
 import * as JobContext from "./JobContext.ts"
@@ -106,20 +105,8 @@ export interface Acceptance {
   readonly running: (job: Ids.JobId) => RunningJob.RunningJob | undefined
 }
 
-/** The turn of a job at an agent with a bound. */
-interface Turn extends AgentPlaces.Place {
-  readonly begin: (job: RunningJob.RunningJob) => void
-}
-
 const over = (job: Ids.JobId) =>
   new ArcpError.InvalidRequest({ message: "The job that delegates has ended", details: { parent_job_id: job } })
-
-/** A job must not wait for a place that only its own end, or that of a job which waits for it, could give it. */
-const deadlocked = (agent: string) =>
-  new ArcpError.InternalError({
-    message: `All places of ${agent} are taken by jobs that would wait for this one`,
-    details: { limit: "jobs_waiting_for_this_agent", agent, retry_after_ms: 1000 }
-  })
 
 const unNegotiated = (field: string, feature: Feature.Feature) =>
   new ArcpError.InvalidRequest({
@@ -368,36 +355,6 @@ export const make = Effect.fnUntraced(function* (options: {
       return Effect.ignore(journal.append(record.id, 1, [draft], { forced: true }))
     })
 
-  const takeTurn = (
-    agent: string,
-    places: AgentPlaces.AgentPlaces | undefined,
-    parent: RunningJob.RunningJob | undefined
-  ): Effect.Effect<Turn | undefined, ArcpError.InternalError> =>
-    Effect.suspend(() => {
-      if (places === undefined) return Effect.succeed(undefined)
-      const waits = !places.hasFree()
-      if (waits && parent !== undefined && !turns.comes(agent, parent)) return Effect.fail(deadlocked(agent))
-      const place = places.reserve()
-      if (place === undefined) return Effect.fail(JobLimits.exceeded("jobs_waiting_for_this_agent", places.queue, 1000))
-      const turn: Turns.Turn = { agent, parent, waits, job: undefined }
-      turns.add(turn)
-      return Effect.succeed({
-        begin: (job) => {
-          turn.job = job
-        },
-        take: Effect.andThen(
-          place.take,
-          Effect.sync(() => {
-            turn.waits = false
-          })
-        ),
-        leave: Effect.suspend(() => {
-          turns.remove(turn)
-          return place.leave
-        })
-      })
-    })
-
   /** From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent. */
   const start = (
     {
@@ -423,9 +380,9 @@ export const make = Effect.fnUntraced(function* (options: {
         const born = parent?.job.expectChild()
         if (parent !== undefined && born === undefined) return yield* over(parent.job.record.id)
         let account: Budgets.Account | undefined
-        let turn: Turn | undefined
+        let turn: Turns.Turn | undefined
         return yield* Effect.gen(function* () {
-          turn = yield* takeTurn(record.agent, places, parent?.job)
+          if (places !== undefined) turn = yield* turns.reserve(record.agent, places, parent?.job)
           account = yield* openAccount(record.id, lease, parent)
           const acceptance = yield* store.accept(record, ask.claim)
           if (acceptance._tag !== "Accepted") return acceptance

@@ -30,6 +30,7 @@ import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Connection from "../session/Connection.ts"
 import * as AckWindow from "./internal/ackWindow.ts"
 import * as Batch from "./internal/batch.ts"
+import * as Introductions from "./internal/introductions.ts"
 import * as Replay from "./internal/replay.ts"
 import * as View from "./internal/view.ts"
 import * as JobJournal from "./JobJournal.ts"
@@ -98,9 +99,6 @@ export interface SessionOutbox {
   readonly last: Effect.Effect<number>
 }
 
-/** Children that a session remembers to have told of. */
-const maxIntroduced = 1024
-
 /** Turns that the outcome of a job waits for what its children said. */
 const maxPatience = 64
 
@@ -114,8 +112,8 @@ export const make: (
     readonly features: ReadonlySet<Feature.Feature>
     readonly profile: Dialect.Profile
   },
-  /** The acceptance of a job that one of the session's own has delegated; nothing if it is no longer known. Must not wait. */
-  acceptanceOf: (child: Ids.JobId) => Effect.Effect<Option.Option<JobMessage.Accepted>>
+  /** The acceptance of a job that one of the session's own has delegated. Must not wait. */
+  acceptanceOf: Introductions.AcceptanceOf
 ) => Effect.Effect<
   SessionOutbox,
   never,
@@ -138,8 +136,7 @@ export const make: (
   const marked = new Set<AckWindow.Source>()
   /** Jobs whose outcome is on its way, or has been sent. */
   const told: Array<AckWindow.Source> = []
-  /** The children that the client was told of, the latest of them, each with the last number before that. */
-  const introduced = new Map<Ids.JobId, number>()
+  const introductions = Introductions.make(acceptanceOf)
   /** In the order in which they were queued. */
   const answers: Array<Batch.Answer> = []
   /** Called when the write that takes what is queued now is done. */
@@ -221,8 +218,6 @@ export const make: (
         )
       : Effect.succeed(page)
 
-  const isNew = (child: Ids.JobId) => !introduced.has(child)
-
   /** Whether there is something to send of its children, which ended before it did. */
   const isAwaited = ({ job }: AckWindow.Source): boolean => {
     for (const other of marked) if (other.parent === job && !(declared && window.isBlocked(other))) return true
@@ -255,7 +250,7 @@ export const make: (
         Batch.addOwn(batch, "job.event", tail, frame)
       }
       if (!page.ended) marked.add(source)
-      Batch.addPage(batch, source, page, session, isNew, frame)
+      Batch.addPage(batch, source, page, session, introductions.isNew, frame)
     }
     return batch
   })
@@ -286,10 +281,7 @@ export const make: (
 
   const introduce = (acceptance: JobMessage.Accepted) =>
     Effect.sync(() => {
-      const { job_id } = acceptance.payload
-      introduced.delete(job_id)
-      introduced.set(job_id, last)
-      if (introduced.size > maxIntroduced) introduced.delete(introduced.keys().next().value!)
+      introductions.note(acceptance.payload.job_id, last)
       put(Codec.encode(acceptance))
     })
 
@@ -313,16 +305,6 @@ export const make: (
         })
       )
     )
-
-  /** What has no number is lost with its connection: the acceptances that a client which has come so far may lack, by their places. */
-  const introductions = Effect.fnUntraced(function* (seq: number) {
-    const lacking = new Map<number, Array<string>>()
-    for (const [child, place] of introduced) {
-      const acceptance = place < seq ? Option.none() : yield* acceptanceOf(child)
-      if (Option.isSome(acceptance)) lacking.set(place, [...(lacking.get(place) ?? []), Codec.encode(acceptance.value)])
-    }
-    return lacking
-  })
 
   /** From here on the numbers are taken, whether or not the frames arrive: a resume replays what did not. */
   const commit = (batch: Batch.Batch, epoch: number) =>
@@ -394,8 +376,7 @@ export const make: (
   })
 
   const replay = Effect.fnUntraced(function* (connection: Connection.Line, seq: number) {
-    const lacking = yield* introductions(seq)
-    const between = (place: number) => lacking.get(place) ?? []
+    const between = yield* introductions.lackingAfter(seq)
     yield* Replay.replay(session, seq, config.maxBatch, frame, between, reveal, (frames) =>
       send(connection, frames)
     ).pipe(Effect.provideContext(services))

@@ -530,6 +530,45 @@ describe("Delegation", () => {
     }
   )
 
+  /** A parent that speaks beside a child that says much, and ends when that does. */
+  const chatty = (options: Delegation.Options = {}): Readonly<Record<string, Script.Script>> => ({
+    parent: Effect.fnUntraced(function* (job) {
+      const child = yield* job.delegate("child", null, options)
+      if (options.detached === true) return "gone"
+      yield* Effect.forkChild(Effect.forever(Effect.andThen(job.log("info", "parent"), Effect.yieldNow)))
+      return yield* child.result
+    }),
+    child: (job) =>
+      Effect.as(
+        Effect.forEach(upTo(100), (line) => Effect.andThen(job.log("info", `${line}`), Effect.yieldNow)),
+        "said"
+      )
+  })
+
+  it.effect("the outcome of a parent comes behind all that its children have said", () =>
+    Effect.gen(function* () {
+      const peer = yield* join()
+      const { job_id } = yield* submit(peer, "parent", null, lease(everything))
+      const frames = yield* peer.until("job.result", (frame) => frame.job_id === job_id)
+      const [child] = acceptances(frames)
+      assert.lengthOf(linesOf(frames, child!.job_id), 100)
+      assert.isTrue(frames.some((frame) => frame.job_id === child!.job_id && isTerminal(frame)))
+      assert.deepStrictEqual(yield* peer.drain, [])
+    }).pipe(withAgents(Script.layer(chatty()), { config: { maxBatch: 4000 } }))
+  )
+
+  it.effect("but not behind what a client does not take, nor behind what goes on without the parent", () =>
+    Effect.gen(function* () {
+      // Says that its acknowledgements are the pace, and gives none of the child.
+      const peer = yield* join({ profile: "effect", features: ["ack"] })
+      const { job_id } = yield* submit(peer, "parent", null, lease(everything))
+      const frames = yield* peer.until("job.result", (frame) => frame.job_id === job_id)
+      assert.isBelow(linesOf(frames).length, 100)
+      assert.isAbove(linesOf(frames).length, 1)
+      assert.strictEqual(frames.at(-1)!.payload["result"], "gone")
+    }).pipe(withAgents(Script.layer(chatty({ detached: true })), { config: { pacingWindow: 2000, maxBatch: 4000 } }))
+  )
+
   it.effect("a client may delegate from a job of its own, within the lease of that", () => {
     const { end, scripts } = family()
     return Effect.gen(function* () {

@@ -253,6 +253,38 @@ describe("Delegation by contract", () => {
     )
   )
 
+  it.effect("events that are no longer kept are missed with a word, and so is a result that was streamed in them", () =>
+    Effect.gen(function* () {
+      const job = yield* submit("host")
+      const [events, result, text] = (yield* job.result) as ReadonlyArray<Json.Json>
+      assert.deepStrictEqual([events, result], ["ResumeWindowExpired", "short"])
+      assert.match(text as string, /no longer kept/)
+    }).pipe(
+      withScripts(
+        {
+          talker: (job) =>
+            Effect.as(
+              Effect.forEach(Array.from({ length: 200 }), () => job.log("info", "x".repeat(100))),
+              "short"
+            ),
+          streamer: (job) => streamed(job, Stream.fromIterable(Array.from({ length: 200 }, () => "x".repeat(100)))),
+          host: Effect.fnUntraced(function* (job) {
+            const talker = yield* job.delegate("talker", null)
+            const result = yield* talker.result
+            const [missed] = yield* Script.refused(Stream.runCollect(talker.events))
+            const streamer = yield* job.delegate("streamer", null)
+            const lost = yield* Effect.match(streamer.result, {
+              onFailure: ({ message }) => message,
+              onSuccess: () => ""
+            })
+            return [missed, result, lost]
+          })
+        },
+        { config: { maxJournalPerJob: 4000 } }
+      )
+    )
+  )
+
   it.effect("an input that is too long for an event is left out of it, and handed on all the same", () =>
     Effect.gen(function* () {
       const job = yield* submit("host")
