@@ -270,6 +270,46 @@ describe("The children of a job", () => {
     })
   )
 
+  it.effect("that nobody has taken yet keep little of what they say, also while they run", () =>
+    Effect.gen(function* () {
+      const { job, runtime } = yield* start()
+      const big = { level: "info", message: "x".repeat(20_000) }
+      yield* runtime.say(told("job_a", 1), Fake.event("job_a", 2, "log", big), Fake.event("job_a", 3, "log", big))
+      const [child] = yield* children(job, 1)
+      const reading = yield* Effect.forkChild(Stream.runCollect(child!.events))
+      const { id, payload } = yield* runtime.hear("job.subscribe")
+      assert.deepInclude(payload, { job_id: "job_a", from_job_seq: 0 })
+      const subscribed = { job_id: "job_a", current_status: "running", agent: "child@1.0.0", request_id: id }
+      yield* runtime.say(
+        { type: "job.subscribed", job_id: "job_a", payload: subscribed },
+        { ...Fake.event("job_a", 4), job_seq: 1 },
+        { ...Fake.result("job_a", 5, "well"), job_seq: 2 }
+      )
+      assert.deepStrictEqual(messages(yield* Fiber.join(reading)), ["4"])
+      assert.strictEqual(yield* child!.result, "well")
+    })
+  )
+
+  it.effect("that have ended before the job is known to be accepted are there all the same", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const client = yield* Fake.connect(runtime, {}, Fake.declared)
+      const submitting = yield* Effect.forkChild(client.submit("parent", null))
+      const submit = yield* runtime.hear("job.submit")
+      // As after a line that took the acceptances with it.
+      yield* runtime.say(
+        told("job_a", 1),
+        accepted("job_a"),
+        Fake.event("job_a", 2),
+        Fake.result("job_a", 3, "well"),
+        Fake.accept(submit, "job_p")
+      )
+      const [child] = yield* children(yield* Fiber.join(submitting), 1)
+      assert.deepStrictEqual(messages(yield* Stream.runCollect(child!.events)), ["2"])
+      assert.strictEqual(yield* child!.result, "well")
+    })
+  )
+
   it.effect("that nobody takes leave little behind, and those that nobody can take nothing", () =>
     Effect.gen(function* () {
       const eventBytes = 1_000_000

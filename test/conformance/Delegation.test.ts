@@ -477,17 +477,36 @@ describe("Delegation", () => {
 
   it.effect("what a session hears of its own jobs anew does not bring their children anew", () => {
     const { end, go, scripts } = family()
+    const last = Deferred.makeUnsafe<void>()
     return Effect.gen(function* () {
       const peer = yield* join()
-      const { job_id } = yield* submit(peer, "parent", null, lease(everything))
+      const { job_id } = yield* submit(peer, "elder", null, lease(everything))
       yield* go
       yield* end
+      yield* peer.until("job.event", (frame) => lineOf(frame) === "alone again")
+      const again = Effect.gen(function* () {
+        yield* peer.send({ type: "job.subscribe", payload: { job_id, history: true } })
+        const frames = yield* answers(peer)
+        assert.deepStrictEqual(linesOf(frames), ["before", "after", "alone again"])
+        assert.deepStrictEqual(acceptances(frames), [])
+      })
+      yield* again
+      yield* Deferred.succeed(last, undefined)
       yield* peer.until("job.result", (frame) => frame.job_id === job_id)
-      yield* peer.send({ type: "job.subscribe", payload: { job_id, history: true } })
-      const frames = yield* answers(peer)
-      assert.deepStrictEqual(linesOf(frames), ["before", "after"])
-      assert.deepStrictEqual(acceptances(frames), [])
-    }).pipe(withAgents(Script.layer(scripts)))
+      yield* again
+    }).pipe(
+      withAgents(
+        Script.layer({
+          ...scripts,
+          elder: Effect.fnUntraced(function* (job, input) {
+            const answer = yield* scripts["parent"]!(job, input)
+            yield* job.log("info", "alone again")
+            yield* Deferred.await(last)
+            return answer
+          })
+        })
+      )
+    )
   })
 
   it.effect(
@@ -540,7 +559,7 @@ describe("Delegation", () => {
     }),
     child: (job) =>
       Effect.as(
-        Effect.forEach(upTo(100), (line) => Effect.andThen(job.log("info", `${line}`), Effect.yieldNow)),
+        Effect.forEach(upTo(100), (line) => job.log("info", `${line}`)),
         "said"
       )
   })

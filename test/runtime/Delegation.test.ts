@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Exit, Layer, Logger, Option, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as Budgets from "../../src/authority/Budgets.ts"
+import * as Leases from "../../src/authority/Leases.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import * as AgentContract from "../../src/protocol/AgentContract.ts"
 import * as ArcpError from "../../src/protocol/ArcpError.ts"
@@ -502,7 +504,8 @@ describe("A family of jobs", () => {
             return `${child.failure.details?.["limit"] as string} after ${10 - (left as number)}`
           }),
           wide: Effect.fnUntraced(function* (job) {
-            const asks = Array.from({ length: 6 }, () => Effect.result(job.delegate("child", null)))
+            const tool = { "tool.call": ["x"] }
+            const asks = Array.from({ length: 6 }, () => Effect.result(job.delegate("child", null, { lease: tool })))
             const answers = yield* Effect.all(asks, { concurrency: "unbounded" })
             const children = answers.flatMap((answer) => (Result.isSuccess(answer) ? [answer.success] : []))
             const [refusal, ...more] = answers.flatMap((answer) => (Result.isFailure(answer) ? [answer.failure] : []))
@@ -513,7 +516,11 @@ describe("A family of jobs", () => {
             return [children.length, more.length + 1, details!["limit"]!, _tag, retryable, "room again"]
           })
         },
-        { config: { maxDelegationDepth: 3, maxChildren: 4 } }
+        {
+          config: { maxDelegationDepth: 3, maxChildren: 4 },
+          // So that all are being decided on at the same time.
+          leases: Leases.layerPolicy(() => Effect.as(Effect.yieldNow, true))
+        }
       )
     )
   )
@@ -639,6 +646,94 @@ describe("A family of jobs", () => {
         })
       })
     )
+  })
+
+  /** A ledger that takes so long, in milliseconds, to open the account of a child, and to close any. */
+  const slow = ({ close, open }: { readonly open: number; readonly close: number }) =>
+    Layer.effect(
+      Budgets.Budgets,
+      Effect.map(Budgets.make, (ledger) =>
+        Budgets.Budgets.of({
+          open: (opening) =>
+            Effect.andThen(
+              opening.parent === undefined ? Effect.void : Effect.sleep(open),
+              Effect.map(ledger.open(opening), (account) => ({
+                ...account,
+                close: Effect.andThen(Effect.sleep(close), account.close)
+              }))
+            )
+        })
+      )
+    )
+
+  describe("where deciding takes its time,", () => {
+    /** Asks for a child, and is gone before that is there. */
+    const hasty: Readonly<Record<string, Script.Script>> = {
+      child: () => Effect.never,
+      hasty: Effect.fnUntraced(function* (job) {
+        const asking = job.delegate("child", null, { lease: { "tool.call": ["x"], "cost.budget": ["USD:1"] } })
+        yield* Effect.forkDetach(asking, { startImmediately: true })
+        return "gone"
+      })
+    }
+
+    const budget = { lease: { ...lease, "cost.budget": ["USD:5"] } }
+
+    it.effect("takes nobody in for whom the decision comes too late", () =>
+      Effect.gen(function* () {
+        const job = yield* submit("hasty", null, budget)
+        assert.strictEqual(yield* job.result, "gone")
+        yield* TestClock.adjust("5 seconds")
+        assert.deepStrictEqual(yield* statuses, ["success"])
+      }).pipe(
+        withScripts(hasty, {
+          leases: Leases.layerPolicy(({ agent }) =>
+            Effect.as(agent.startsWith("child") ? Effect.sleep(1000) : Effect.void, true)
+          )
+        })
+      )
+    )
+
+    it.effect("waits for one that is about to begin, and ends it", () =>
+      Effect.gen(function* () {
+        const job = yield* submit("hasty", null, budget)
+        yield* settled
+        assert.deepStrictEqual(yield* statuses, ["running"])
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(yield* job.result, "gone")
+        assert.deepStrictEqual(yield* statuses, ["success", "cancelled"])
+      }).pipe(withScripts(hasty, { budgets: slow({ open: 1000, close: 0 }) }))
+    )
+
+    it.effect("has the last word also where its own agent does not stop, and its children take long to settle", () => {
+      const release = Deferred.makeUnsafe<void>()
+      return Effect.gen(function* () {
+        const job = yield* submit("stubborn", null, budget)
+        yield* settled
+        yield* job.cancel()
+        yield* TestClock.adjust("31 seconds")
+        assert.deepStrictEqual(yield* statuses, ["running", "running"])
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* statuses, ["running", "cancelled"])
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual(yield* statuses, ["cancelled", "cancelled"])
+      }).pipe(
+        Effect.ensuring(Deferred.succeed(release, undefined)),
+        withScripts(
+          {
+            child: () => Effect.as(Effect.uninterruptible(Deferred.await(release)), null),
+            stubborn: (job) =>
+              Effect.gen(function* () {
+                yield* job.delegate("child", null, { lease: { "cost.budget": ["USD:1"] } })
+                yield* Deferred.await(release)
+                return null
+              }).pipe(Effect.uninterruptible)
+          },
+          { budgets: slow({ open: 0, close: 2000 }) }
+        ),
+        Effect.provide(Logger.layer([]))
+      )
+    })
   })
 
   it.effect("lives by the clock of the runtime, whatever its eldest holds up to it", () =>
