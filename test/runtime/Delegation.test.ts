@@ -670,8 +670,9 @@ describe("A family of jobs", () => {
     /** Asks for a child, and is gone before that is there. */
     const hasty: Readonly<Record<string, Script.Script>> = {
       child: () => Effect.never,
-      hasty: Effect.fnUntraced(function* (job) {
-        const asking = job.delegate("child", null, { lease: { "tool.call": ["x"], "cost.budget": ["USD:1"] } })
+      hasty: Effect.fnUntraced(function* (job, budget) {
+        const cap = budget === null ? undefined : { "cost.budget": [budget as string] }
+        const asking = job.delegate("child", null, { lease: { "tool.call": ["x"], ...cap } })
         yield* Effect.forkDetach(asking, { startImmediately: true })
         return "gone"
       })
@@ -681,7 +682,7 @@ describe("A family of jobs", () => {
 
     it.effect("takes nobody in for whom the decision comes too late", () =>
       Effect.gen(function* () {
-        const job = yield* submit("hasty", null, budget)
+        const job = yield* submit("hasty")
         assert.strictEqual(yield* job.result, "gone")
         yield* TestClock.adjust("5 seconds")
         assert.deepStrictEqual(yield* statuses, ["success"])
@@ -696,7 +697,7 @@ describe("A family of jobs", () => {
 
     it.effect("waits for one that is about to begin, and ends it", () =>
       Effect.gen(function* () {
-        const job = yield* submit("hasty", null, budget)
+        const job = yield* submit("hasty", "USD:1", budget)
         yield* settled
         assert.deepStrictEqual(yield* statuses, ["running"])
         yield* TestClock.adjust("1 second")
