@@ -9,6 +9,7 @@
  */
 import {
   Context,
+  Deferred,
   Duration,
   Effect,
   Equal,
@@ -41,9 +42,9 @@ export interface Terms {
   readonly secure: boolean
   /**
    * Tells the submitter that a credential has a new value, which {@link Credentials} already has as the current one. The former value is
-   * revoked when this is done.
+   * revoked when this is done. `told` is done once it was said that this value was sent, or the job has ended.
    */
-  readonly onRotated: (credential: Ids.CredentialId) => Effect.Effect<void>
+  readonly onRotated: (credential: Ids.CredentialId, told: Effect.Effect<void>) => Effect.Effect<void>
 }
 
 /**
@@ -56,8 +57,9 @@ export class Credentials extends Context.Service<
     /** Whether `provisioned_credentials` may be offered (§14): there is a provisioner, and a durable list of what it has issued. */
     readonly available: boolean
     /**
-     * Issues what a job is to have and runs `accept` with it, which accepts the job. If that does not succeed, everything is revoked. From
-     * then on the credentials live until {@link revokeAll}. Where they are not available, or not over this connection, there are none.
+     * Issues what a job is to have and runs `accept` with it, which accepts the job, and is not interrupted unless it says so itself. If
+     * that does not succeed, everything is revoked. From then on the credentials live until {@link revokeAll}. Where they are not
+     * available, or not over this connection, there are none.
      */
     readonly issueFor: <A, E, R>(
       request: CredentialProvisioner.Request,
@@ -68,6 +70,8 @@ export class Credentials extends Context.Service<
     readonly current: (job: Ids.JobId) => Effect.Effect<ReadonlyArray<Credential.Credential>>
     /** The value that a credential has now; nothing once its job has ended. */
     readonly value: (job: Ids.JobId, credential: Ids.CredentialId) => Effect.Effect<Option.Option<Redacted.Redacted>>
+    /** The submitter was sent this value of a credential (§9.8.2). */
+    readonly told: (job: Ids.JobId, credential: Ids.CredentialId, value: Redacted.Redacted) => Effect.Effect<void>
     /** Replaces a credential now. `false` if the job holds no such credential any more, or the upstream gave the same value again. */
     readonly rotate: (
       job: Ids.JobId,
@@ -121,6 +125,20 @@ export interface Options {
   readonly shutdownTimeout?: Duration.Input
 }
 
+/**
+ * The options where {@link layer} is given no others: of a runtime that is put together by somebody else. None, unless somebody provides some.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Defaults = Context.Reference<Options>("arcp/authority/Credentials/Defaults", { defaultValue: () => ({}) })
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerDefaults = (options: Options): Layer.Layer<never> => Layer.succeed(Defaults, options)
+
 /** A bound that leaves no room at all is a mistake in the program. */
 const limitsOf = (options: Options) => {
   for (const [option, value] of Object.entries(options)) {
@@ -146,7 +164,7 @@ const limitsOf = (options: Options) => {
 }
 
 const make = Effect.fnUntraced(function* (options: Options) {
-  const limits = limitsOf(options)
+  const limits = limitsOf({ ...(yield* Defaults), ...options })
   const provisioners = yield* CredentialProvisioner.Provisioners
   const store = yield* CredentialStore.CredentialStore
   const services = yield* Effect.context<SecureRandom.SecureRandom>()
@@ -190,9 +208,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
     }>
   ) {
     const taken: Array<Holdings.Live> = []
-    for (const { one, provisioner } of issued) {
-      const record = yield* remember(held, provisioner, one.handle)
-      yield* Holdings.check(provisioner, one)
+    for (const { one: given, provisioner } of issued) {
+      const record = yield* remember(held, provisioner, given.handle)
+      const one = yield* Holdings.check(provisioner, given)
       const { value } = one.credential
       if (holdings.isTaken(value)) {
         // Another job is using it: to revoke it here would take it away there.
@@ -207,7 +225,16 @@ const make = Effect.fnUntraced(function* (options: Options) {
         return yield* Holdings.malformed(provisioner, `a job has at most ${limits.maxPerJob} credentials`)
       }
       const { credential: id } = record
-      taken.push({ id, provisioner, issued: one, record, generation: 1, rotation: undefined, renewal: undefined })
+      taken.push({
+        id,
+        provisioner,
+        issued: one,
+        record,
+        generation: 1,
+        rotation: undefined,
+        renewal: undefined,
+        told: undefined
+      })
     }
     if (held.ended) return yield* Holdings.gone(held)
     for (const live of taken) {
@@ -260,8 +287,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
           yield* Effect.logWarning("The credentials of a job could not be issued", facts)
           return yield* CredentialProvisioner.toArcpError(error)
         }
-        const accepted = yield* restore(
-          Effect.suspend(() => accept(Array.from(held.credentials.values(), Holdings.wireOf)))
+        // Nothing comes between the acceptance of a job and its being known here: a job that runs must not lose its credentials.
+        const accepted = yield* Effect.suspend(() =>
+          accept(Array.from(held.credentials.values(), Holdings.wireOf))
         ).pipe(Effect.onError(() => Effect.sync(() => holdings.end(held))))
         for (const live of held.credentials.values()) rotation.keepAlive(held, live)
         return accepted
@@ -301,6 +329,14 @@ const make = Effect.fnUntraced(function* (options: Options) {
       Effect.sync(() =>
         Option.map(Option.fromUndefinedOr(heldBy(job).get(credential)), ({ issued }) => issued.credential.value)
       ),
+    told: (job, credential, value) =>
+      Effect.sync(() => {
+        const live = heldBy(job).get(credential)
+        // Of a value that was replaced meanwhile it is of no use to know.
+        if (live?.told !== undefined && Equal.equals(live.issued.credential.value, value)) {
+          Deferred.doneUnsafe(live.told, Effect.void)
+        }
+      }),
     rotate,
     revokeAll: (job) => Effect.sync(() => holdings.endJob(job)),
     sweep: revocations.sweep((record) => holdings.get(record.job) !== undefined),

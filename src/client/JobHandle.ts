@@ -29,7 +29,10 @@ export interface JobHandle<out A, out E = never> {
   readonly leaseConstraints: Capability.Constraints | undefined
   /** What the job could spend when it was accepted, per currency (§9.6). */
   readonly budget: JobMessage.Budget | undefined
-  /** Upstream credentials minted for this job (§9.8). Those of schemes that version 1.1 does not know are left out. */
+  /**
+   * Upstream credentials minted for this job (§9.8), with the values of its acceptance; a `status` of phase `credential_rotated` brings the
+   * `id` and the new `value` of one that was replaced. Those of schemes that version 1.1 does not know are left out.
+   */
   readonly credentials: ReadonlyArray<Credential.Credential>
   readonly traceId: Ids.TraceId
   readonly acceptedAt: DateTime.Utc

@@ -4,12 +4,17 @@
  * @since 0.1.0
  */
 import { Context, Effect, FileSystem } from "effect"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as LanguageModel from "effect/ai/LanguageModel"
 import { HttpClient } from "effect/http"
 import { ChildProcessSpawner } from "effect/process"
 import * as LeasedChildProcess from "./LeasedChildProcess.ts"
+import * as LeasedEmbeddingModel from "./LeasedEmbeddingModel.ts"
 import * as LeasedFileSystem from "./LeasedFileSystem.ts"
 import * as LeasedHttpClient from "./LeasedHttpClient.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
+import * as LeasedLanguageModel from "./LeasedLanguageModel.ts"
+import * as LeasedToolkit from "./LeasedToolkit.ts"
 
 /**
  * The services that an agent may use, each behind the lease of its job.
@@ -25,7 +30,14 @@ export type LeasedServices = Context.Service.Identifier<(typeof keys)[number]>
  * @category constants
  * @since 0.1.0
  */
-export const keys = [FileSystem.FileSystem, ChildProcessSpawner.ChildProcessSpawner, HttpClient.HttpClient] as const
+export const keys = [
+  FileSystem.FileSystem,
+  ChildProcessSpawner.ChildProcessSpawner,
+  HttpClient.HttpClient,
+  LanguageModel.LanguageModel,
+  EmbeddingModel.EmbeddingModel,
+  LeasedToolkit.LeasedToolkit
+] as const
 
 /**
  * Makes the services of a job. What the host offers is read where this is evaluated: where the runtime is built.
@@ -38,10 +50,15 @@ export const forJob: Effect.Effect<(job: LeasedJob.LeasedJob) => Context.Context
     const fileSystem = yield* LeasedFileSystem.LeasedFileSystem
     const childProcess = yield* LeasedChildProcess.LeasedChildProcess
     const http = yield* LeasedHttpClient.LeasedHttpClient
+    const languageModel = yield* LeasedLanguageModel.LeasedLanguageModel
+    const embeddingModel = yield* LeasedEmbeddingModel.LeasedEmbeddingModel
     return (job) =>
       Context.make(FileSystem.FileSystem, fileSystem(job)).pipe(
         Context.add(ChildProcessSpawner.ChildProcessSpawner, childProcess(job)),
-        Context.add(HttpClient.HttpClient, http(job))
+        Context.add(HttpClient.HttpClient, http(job)),
+        Context.add(LanguageModel.LanguageModel, languageModel(job)),
+        Context.add(EmbeddingModel.EmbeddingModel, embeddingModel(job)),
+        Context.add(LeasedToolkit.LeasedToolkit, LeasedToolkit.forJob(job))
       )
   }
 )
@@ -57,5 +74,8 @@ export const refusing: Context.Context<LeasedServices> = Context.make(
   LeasedFileSystem.refusing
 ).pipe(
   Context.add(ChildProcessSpawner.ChildProcessSpawner, LeasedChildProcess.refusing),
-  Context.add(HttpClient.HttpClient, LeasedHttpClient.refusing)
+  Context.add(HttpClient.HttpClient, LeasedHttpClient.refusing),
+  Context.add(LanguageModel.LanguageModel, LeasedLanguageModel.refusing),
+  Context.add(EmbeddingModel.EmbeddingModel, LeasedEmbeddingModel.refusing),
+  Context.add(LeasedToolkit.LeasedToolkit, LeasedToolkit.refusing)
 )

@@ -131,6 +131,19 @@ export const isBudgetExceeded = (status: number, body: unknown): boolean => {
   )
 }
 
+/**
+ * Whether an answer of the proxy to an agent says that its key is not for the model that it asked for.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isModelDenied = (status: number, body: unknown): boolean => {
+  const reply = errorOf(body)
+  return (
+    (status === 401 || status === 403) && Option.isSome(reply) && reply.value.error.type === "key_model_access_denied"
+  )
+}
+
 /** The proxy counts in binary floating point, which has no more digits than these to say about money. */
 const round = (amount: BigDecimal.BigDecimal): BigDecimal.BigDecimal => BigDecimal.floor(amount, 9)
 

@@ -23,8 +23,12 @@
 import * as NodeChildProcessSpawner from "@effect/platform-node/NodeChildProcessSpawner"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
-import { Layer, Record } from "effect"
+import { Effect, Layer, Record } from "effect"
+import { FetchHttpClient, type HttpClient } from "effect/http"
 import * as Authenticator from "../authority/Authenticator.ts"
+import * as CredentialProvisioner from "../authority/CredentialProvisioner.ts"
+import * as Credentials from "../authority/Credentials.ts"
+import type * as CredentialStore from "../authority/CredentialStore.ts"
 import * as ArcpClient from "../client/ArcpClient.ts"
 import type * as ClientError from "../client/ClientError.ts"
 import * as LeasedChildProcess from "../leased/LeasedChildProcess.ts"
@@ -35,6 +39,7 @@ import type * as AgentRegistry from "../runtime/AgentRegistry.ts"
 import * as ArcpServer from "../runtime/ArcpServer.ts"
 import type * as Connection from "../session/Connection.ts"
 import * as NodeAnchoredFiles from "./NodeAnchoredFiles.ts"
+import * as NodeCredentialStore from "./NodeCredentialStore.ts"
 import * as NodePinnedHttp from "./NodePinnedHttp.ts"
 import * as NodeWebSocketDialer from "./NodeWebSocketDialer.ts"
 import * as NodeWebSocketListener from "./NodeWebSocketListener.ts"
@@ -54,7 +59,34 @@ export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer
   readonly commands?: LeasedChildProcess.Options["commands"]
   /** How agents may send HTTP requests; with `false` they may send none, whatever their leases say. */
   readonly http?: (LeasedHttpClient.Options & NodePinnedHttp.Options) | false
+  /** What mints credentials for each job (§9.8). Without it, none are offered. */
+  readonly credentials?: CredentialOptions
 }
+
+/**
+ * @category options
+ * @since 0.1.0
+ */
+export interface CredentialOptions extends Credentials.Options {
+  /** What mints them, such as `LiteLlmProvisioner.make` and `OAuthProvisioner.make`. */
+  readonly provisioners: ReadonlyArray<
+    Effect.Effect<CredentialProvisioner.Provisioner, CredentialProvisioner.InvalidProvisioner, HttpClient.HttpClient>
+  >
+  /** The directory in which it is written down which of them are outstanding, see `NodeCredentialStore`. */
+  readonly directory: string
+}
+
+/**
+ * Why a server cannot be started.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ServerError =
+  | Authenticator.InvalidEntry
+  | Connection.ConnectionError
+  | CredentialProvisioner.InvalidProvisioner
+  | CredentialStore.CredentialStoreError
 
 /**
  * A runtime in memory that serves these agents over a WebSocket, on a loopback address unless told otherwise. Gives the address on which it
@@ -65,13 +97,15 @@ export interface ServerOptions extends NodeWebSocketListener.Options, ArcpServer
  */
 export const layerServer = <E, R>(
   agents: Layer.Layer<never, E, R>,
-  { commands = {}, http, leases, root, tokens, unanchoredWrites, ...listener }: ServerOptions
+  options: ServerOptions
 ): Layer.Layer<
   NodeWebSocketListener.Address,
-  E | Authenticator.InvalidEntry | Connection.ConnectionError,
+  E | ServerError,
   Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
-> =>
-  ArcpServer.serve(agents, leases === undefined ? {} : { leases }).pipe(
+> => {
+  const { commands = {}, credentials, http, root, tokens, unanchoredWrites } = options
+  const server = credentials === undefined ? ArcpServer.serve(agents, options) : minting(agents, options, credentials)
+  return server.pipe(
     Layer.provide(
       Layer.merge(
         LeasedFileSystem.layer({ root, unanchoredWrites }),
@@ -85,12 +119,28 @@ export const layerServer = <E, R>(
       http === false ? Layer.empty : Layer.provide(LeasedHttpClient.layer(http), NodePinnedHttp.layer(http))
     ),
     Layer.provide(Authenticator.layerStatic(tokens)),
-    Layer.provideMerge(NodeWebSocketListener.layer(listener))
+    Layer.provideMerge(NodeWebSocketListener.layer(options))
   ) as Layer.Layer<
     NodeWebSocketListener.Address,
-    E | Authenticator.InvalidEntry | Connection.ConnectionError,
+    E | ServerError,
     Exclude<R, AgentRegistry.AgentRegistry | LeasedServices.LeasedServices>
   >
+}
+
+/** A runtime that mints credentials. What it asks upstreams with is its own: agents have no part in it. */
+const minting = <E, R>(
+  agents: Layer.Layer<never, E, R>,
+  options: ServerOptions,
+  { directory, provisioners, ...bounds }: CredentialOptions
+) =>
+  Layer.unwrap(
+    Effect.map(Layer.build(NodeCredentialStore.layer(directory)), (store) =>
+      ArcpServer.serve(agents, { credentialStore: Layer.succeedContext(store), ...options })
+    )
+  ).pipe(
+    Layer.provide(Credentials.layerDefaults(bounds)),
+    Layer.provide(Layer.provide(CredentialProvisioner.layerAll(provisioners), FetchHttpClient.layer))
+  )
 
 // The one variable that Node hands to every child on its own, unless it is set.
 const withoutCoverage = (command: LeasedChildProcess.Command): LeasedChildProcess.Command =>

@@ -35,3 +35,11 @@ export type Credential = typeof Credential.Type
  * @since 0.1.0
  */
 export const scheme = "bearer"
+
+/**
+ * Whether a client can be expected to understand it.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isDefined = (self: Credential): boolean => self.scheme === scheme

@@ -17,6 +17,7 @@ import * as Operation from "../authority/Operation.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
+import * as Credential from "../protocol/Credential.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import * as Ids from "../protocol/Ids.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
@@ -44,7 +45,7 @@ export interface Ask {
   readonly session: Ids.SessionId
   /** What the session negotiated. */
   readonly features: ReadonlySet<Feature.Feature>
-  /** Whether secrets may pass to who asks (§14). */
+  /** Whether credentials may be issued to who asks (§14). */
   readonly secure: boolean
   readonly traceId: Option.Option<Ids.TraceId>
   /** The span in which it is asked for. */
@@ -103,6 +104,14 @@ export interface Acceptance {
    */
   readonly accept: (ask: Ask, told: (record: Job.JobRecord) => Effect.Effect<void>) => Effect.Effect<Outcome, Refusal>
   readonly running: (job: Ids.JobId) => RunningJob.RunningJob | undefined
+  /** Has every job end, and is done once their outcomes are written. */
+  readonly shutdown: Effect.Effect<void>
+}
+
+/** A place within the limits of who asks; a run keeps it until its end. */
+interface Place {
+  readonly leave: () => void
+  kept: boolean
 }
 
 const over = (job: Ids.JobId) =>
@@ -127,6 +136,12 @@ const requireFeatures = ({ features, request }: Ask): Effect.Effect<void, ArcpEr
     ? Effect.fail(unNegotiated("payload.lease_constraints.expires_at", "lease_expires_at"))
     : Effect.void
 }
+
+/** What is asked for over a line that is not safe gets none, nor does what comes of it (§14). */
+const withoutCredentials = (features: ReadonlySet<Feature.Feature>): ReadonlySet<Feature.Feature> =>
+  features.has("provisioned_credentials")
+    ? new Set(Array.from(features).filter((feature) => feature !== "provisioned_credentials"))
+    : features
 
 /**
  * `onEnd` is called when a job has ended; `delegate` is what the agents delegate with.
@@ -263,18 +278,20 @@ export const make = Effect.fnUntraced(function* (options: {
 
   const admitted: Acceptance["accept"] = Effect.fnUntraced(function* (ask, told) {
     const { principal, session } = ask
-    const place = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
-    if (Result.isFailure(place)) return yield* place.failure
-    return yield* Effect.onExit(decide(ask, told, place.success), (exit) =>
-      // Once a run has the place it gives it back itself.
-      Effect.sync(() => (Exit.isSuccess(exit) && exit.value._tag === "Started" ? undefined : place.success()))
+    const admitted = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
+    if (Result.isFailure(admitted)) return yield* admitted.failure
+    const place: Place = { leave: admitted.success, kept: false }
+    return yield* Effect.ensuring(
+      decide(ask, told, place),
+      // Once a run has the place it gives it back itself, also if who asked for it goes at that moment.
+      Effect.sync(() => (place.kept ? undefined : place.leave()))
     )
   })
 
   const decide = Effect.fnUntraced(function* (
     ask: Ask,
     told: (record: Job.JobRecord) => Effect.Effect<void>,
-    leave: () => void
+    place: Place
   ): Effect.fn.Return<Outcome, Refusal> {
     const { parent, principal, request, session } = ask
     yield* requireInput(ask)
@@ -288,6 +305,7 @@ export const make = Effect.fnUntraced(function* (options: {
     const traceId = Option.isSome(ask.traceId) ? ask.traceId.value : yield* freshTraceId
     const createdAt = yield* Clock.currentTimeMillis
     const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
+    const features = ask.secure ? ask.features : withoutCredentials(ask.features)
     const accepted: JobMessage.Accepted["payload"] = {
       job_id: id,
       agent: reference,
@@ -307,53 +325,68 @@ export const make = Effect.fnUntraced(function* (options: {
       parent: parent?.job.record.id,
       lease: lease.grants,
       constraints,
-      features: ask.features,
+      features,
       maxRuntime: request.max_runtime_sec,
       createdAt,
       accepted
     }
-    const started = start({ ask, agent, lease, prepared, record, leave }, told)
-    return yield* ask.features.has("provisioned_credentials") ? provisioned(ask, lease, record, started) : started
+    const started = start({ ask, agent, lease, prepared, record, place }, told)
+    return yield* features.has("provisioned_credentials") ? provisioned(ask, lease, record, started) : started
   })
 
   /** Has credentials minted first, for they come with the acceptance; if the job does not come to be they are void again (§9.8.2). */
   const provisioned = (
-    { parent, secure }: Ask,
+    { parent }: Ask,
     lease: Lease.Lease,
     record: Job.JobRecord,
     started: Effect.Effect<Outcome, Refusal>
-  ): Effect.Effect<Outcome, Refusal> =>
-    credentials.issueFor(
-      {
-        job: record.id,
-        agent: record.agent,
-        principal: record.principal,
-        parent: Option.fromUndefinedOr(record.parent),
-        lease,
-        // What is to be spent of a parent's budget bounds a child that has none.
-        budget: Effect.suspend(() => {
-          const account = running.get(record.id)?.account
-          if (account !== undefined && lease.budget.size > 0) return account.available
-          const shared = parent?.job.account
-          return lease.budget.size === 0 && shared !== undefined ? shared.available : Effect.succeed(lease.budget)
-        })
-      },
-      { secure, onRotated: (credential) => rotated(record, credential) },
-      () => Effect.tap(started, ({ _tag }) => (_tag === "Started" ? Effect.void : credentials.revokeAll(record.id)))
-    )
+  ): Effect.Effect<Outcome, Refusal> => {
+    const revoked = credentials.revokeAll(record.id)
+    /** Whether a job has ended from which this one has its authority: what it leaves behind must not get any of its own (§9.8.2). */
+    const isLeft = () => parent !== undefined && RunningJob.lineage(parent.job).some((job) => job.isOver())
+    const issued = () =>
+      credentials.issueFor(
+        {
+          job: record.id,
+          agent: record.agent,
+          principal: record.principal,
+          parent: Option.fromUndefinedOr(record.parent),
+          lease,
+          // What is to be spent of a parent's budget bounds a child that has none.
+          budget: Effect.suspend(() => {
+            const account = running.get(record.id)?.account
+            if (account !== undefined && lease.budget.size > 0) return account.available
+            const shared = parent?.job.account
+            return lease.budget.size === 0 && shared !== undefined ? shared.available : Effect.succeed(lease.budget)
+          })
+        },
+        { secure: true, onRotated: (credential, told) => rotated(record, credential, told) },
+        () =>
+          // Looked at again, for that may have been while they were minted.
+          isLeft()
+            ? Effect.andThen(revoked, started)
+            : Effect.tap(started, ({ _tag }) => (_tag === "Started" ? Effect.void : revoked))
+      )
+    return Effect.suspend(() => (isLeft() ? started : issued()))
+  }
 
-  /** The new value stands in no journal: the outbox of the submitter adds it. */
-  const rotated = (record: Job.JobRecord, credential: Ids.CredentialId): Effect.Effect<void> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const body = { phase: "credential_rotated", id: credential, credential_id: credential }
-      const draft: JobJournal.Draft = {
-        type: "job.event",
-        kind: "status",
-        payload: `${SequencedFrame.payloadHead("status", Timestamp.format(now))}${JSON.stringify(body)}}`,
-        note: { _tag: "Rotated", credential }
-      }
-      return Effect.ignore(journal.append(record.id, 1, [draft], { forced: true }))
-    })
+  /** The new value stands in no journal: the outbox of the submitter adds it, and says when it was sent. */
+  const rotated = Effect.fnUntraced(function* (
+    { id }: Job.JobRecord,
+    credential: Ids.CredentialId,
+    told: Effect.Effect<void>
+  ) {
+    const isTold = (yield* credentials.current(id)).some((one) => one.id === credential && Credential.isDefined(one))
+    if (!isTold) return
+    const body = { phase: "credential_rotated", id: credential, credential_id: credential }
+    const draft: JobJournal.Draft = {
+      type: "job.event",
+      kind: "status",
+      payload: `${SequencedFrame.payloadHead("status", Timestamp.format(yield* Clock.currentTimeMillis))}${JSON.stringify(body)}}`,
+      note: { _tag: "Rotated", credential }
+    }
+    yield* Effect.ignore(Effect.andThen(journal.append(id, 1, [draft], { forced: true }), told))
+  })
 
   /** From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent. */
   const start = (
@@ -361,7 +394,7 @@ export const make = Effect.fnUntraced(function* (options: {
       agent: { places },
       ask,
       lease,
-      leave,
+      place,
       prepared,
       record
     }: {
@@ -370,7 +403,7 @@ export const make = Effect.fnUntraced(function* (options: {
       readonly lease: Lease.Lease
       readonly prepared: AgentRegistry.Prepared
       readonly record: Job.JobRecord
-      readonly leave: () => void
+      readonly place: Place
     },
     told: (record: Job.JobRecord) => Effect.Effect<void>
   ): Effect.Effect<Outcome, Refusal> =>
@@ -405,12 +438,13 @@ export const make = Effect.fnUntraced(function* (options: {
             onConcluded: credentials.available ? credentials.revokeAll(record.id) : Effect.void,
             scope: options.scope,
             onStart: (job) => {
+              place.kept = true
               turn?.begin(job)
               running.set(record.id, job)
             },
             onEnd: () => {
               running.delete(record.id)
-              leave()
+              place.leave()
               options.onEnd()
             }
           })
@@ -426,5 +460,13 @@ export const make = Effect.fnUntraced(function* (options: {
       })
     )
 
-  return { accept, running: (job) => running.get(job) }
+  const shutdown = Effect.suspend(() => {
+    const jobs = Array.from(running.values())
+    return Effect.andThen(
+      Effect.forEach(jobs, (job) => job.stop({ _tag: "Shutdown" }), { discard: true }),
+      Effect.forEach(jobs, (job) => job.ended, { discard: true })
+    )
+  })
+
+  return { accept, running: (job) => running.get(job), shutdown }
 })

@@ -22,11 +22,13 @@
  * @since 0.1.0
  */
 import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, type Scope } from "effect"
+import type * as AiError from "effect/ai/AiError"
 import { HttpClientError } from "effect/http"
 import { SchemaJITCompiler } from "effect/schema"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as Operation from "../authority/Operation.ts"
 import type * as LeasedServices from "../leased/LeasedServices.ts"
+import * as LeasedToolkit from "../leased/LeasedToolkit.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
@@ -51,7 +53,11 @@ export type Services = JobContext.JobContext | LeaseGuard.LeaseGuard | LeasedSer
  * @category models
  * @since 0.1.0
  */
-export type HostError = ArcpError.ArcpError | PlatformError.PlatformError | HttpClientError.HttpClientError
+export type HostError =
+  | ArcpError.ArcpError
+  | PlatformError.PlatformError
+  | HttpClientError.HttpClientError
+  | AiError.AiError
 
 /**
  * @category models
@@ -123,6 +129,7 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
       const registry = yield* AgentRegistry.AgentRegistry
       const surroundings = yield* Effect.context<Requirements<Input, Output, Failure, R>>()
       SchemaJITCompiler.enable(contract.input.ast)
+      const tools = LeasedToolkit.handlersIn(surroundings)
       const decode = SchemaParser.decodeUnknownEffect(contract.input)
       const encode = SchemaParser.encodeUnknownEffect(contract.output)
       const failure = describeFailure(contract)
@@ -160,16 +167,18 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
                 })
               },
               // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service that
-              // the agent did not ask for by its type is not within its reach.
+              // the agent did not ask for by its type is not within its reach. Tools are among the surroundings, and become the job's.
               onSuccess:
                 (decoded): AgentRegistry.Prepared =>
                 (job) =>
                   Effect.updateContext(
                     run(decoded),
                     () =>
-                      Context.merge(surroundings, job) as Context.Context<
-                        R | Output["EncodingServices"] | Failure["EncodingServices"]
-                      >
+                      Context.mergeAll(
+                        surroundings,
+                        Context.get(job, LeasedToolkit.LeasedToolkit)(tools),
+                        job
+                      ) as Context.Context<R | Output["EncodingServices"] | Failure["EncodingServices"]>
                   )
             }),
             Effect.provideContext(surroundings)

@@ -17,7 +17,7 @@
  *
  * @since 0.1.0
  */
-import { Effect, Layer, Option, Semaphore } from "effect"
+import { Context, Effect, Layer, Option, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budgets from "../authority/Budgets.ts"
@@ -25,6 +25,7 @@ import * as Credentials from "../authority/Credentials.ts"
 import * as CredentialStore from "../authority/CredentialStore.ts"
 import * as Leases from "../authority/Leases.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
+import * as LeasedToolkit from "../leased/LeasedToolkit.ts"
 import type * as Message from "../protocol/Message.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Listener from "../session/Listener.ts"
@@ -164,7 +165,7 @@ export const serve = <E, R>(
   >
 
 /**
- * Agents whose layers cannot keep what no lease gave them: while they are built the leased services refuse.
+ * Agents whose layers cannot keep what no lease gave them: while they are built the leased services refuse, and so do tools.
  *
  * @category combinators
  * @since 0.1.0
@@ -172,7 +173,14 @@ export const serve = <E, R>(
 export const confined = <E, R>(
   agents: Layer.Layer<never, E, R>
 ): Layer.Layer<never, E, Exclude<R, LeasedServices.LeasedServices>> =>
-  Layer.provide(agents, Layer.succeedContext(LeasedServices.refusing))
+  Layer.provide(
+    agents,
+    Layer.effectContext(
+      Effect.map(Effect.context<never>(), (surroundings) =>
+        Context.merge(LeasedToolkit.refusing(LeasedToolkit.handlersIn(surroundings)), LeasedServices.refusing)
+      )
+    )
+  )
 
 /**
  * @category options

@@ -188,8 +188,8 @@ export const make: (
           const id = yield* replyId(request.id)
           const budget = yield* jobs.budget(record)
           // Secrets are for the principal that submitted the job alone (§14).
-          const isOwn = record.principal === principal.id && features.has("provisioned_credentials")
-          const { credentials } = isOwn ? yield* jobs.acceptance(record, outbox.isSecure()) : {}
+          const isOwn = record.principal === principal.id
+          const { credentials } = yield* jobs.acceptance(record, isOwn && outbox.isSecure())
           yield* outbox.tell({
             arcp: "1.1",
             id,

@@ -47,7 +47,7 @@ import * as JobSpan from "./internal/jobSpan.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Run extends Omit<RunningJob.RunningJob, "children" | "expectChild" | "stop" | "ended"> {
+export interface Run extends Omit<RunningJob.RunningJob, "children" | "expectChild" | "stop" | "isOver" | "ended"> {
   readonly epoch: number
   readonly prepared: AgentRegistry.Prepared
   /** The place at its agent for which the job waits; nothing if its agent runs without bound. */
@@ -62,7 +62,7 @@ export interface Run extends Omit<RunningJob.RunningJob, "children" | "expectChi
   ) => Effect.Effect<Delegation.Started, Delegation.DelegateError>
   /** The credentials that were provisioned for the job, with the values that they have now. */
   readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
-  /** Done when the outcome is written. */
+  /** Done when the outcome is written, or cannot be. */
   readonly onConcluded: Effect.Effect<void>
   /** Owns the agent's fiber, also when the job has ended without it. */
   readonly scope: Scope.Scope
@@ -158,7 +158,7 @@ export const make: Effect.Effect<
         return Scope.close(scopeOfServices, Exit.void).pipe(
           Effect.andThen(settle(job)),
           Effect.andThen(conclude(job, outcome)),
-          Effect.andThen(job.onConcluded),
+          Effect.ensuring(job.onConcluded),
           Effect.ensuring(
             Effect.sync(() => {
               job.parent?.children.delete(running)
@@ -172,13 +172,13 @@ export const make: Effect.Effect<
     /** The children that do not outlive the job. */
     const bound = () => Array.from(running.children).filter(({ detached }) => !detached)
 
-    /** What has run out for the job has run out for them; whatever else ends the job cancels them. */
+    /** What ends the job from without ends them by the same name, be it the lease or the runtime; whatever else ends it cancels them. */
     const stopChildren = Effect.suspend(() => {
       const reason = stopped
       return Effect.forEach(
         bound(),
         (child) =>
-          reason?._tag === "Expired"
+          reason?._tag === "Expired" || reason?._tag === "Shutdown"
             ? child.stop(reason)
             : Effect.andThen(
                 store.requestCancel(child.record.id, orphaned),
@@ -247,6 +247,7 @@ export const make: Effect.Effect<
       children: new Set(),
       expectChild,
       stop,
+      isOver: () => concluded,
       ended: Deferred.await(ended)
     }
     job.parent?.children.add(running)
@@ -344,6 +345,8 @@ const outcomeOfStop = (stop: RunningJob.Stop, record: Job.JobRecord): Outcome =>
       )
     case "Expired":
       return failed("error", stop.error)
+    case "Shutdown":
+      return failed("error", new ArcpError.InternalError({ message: "The runtime has ended" }))
   }
 }
 

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result, Tracer } from "effect"
+import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
@@ -15,6 +15,7 @@ import * as ObserverPolicy from "../authority/ObserverPolicy.ts"
 import type * as LeasedJob from "../leased/LeasedJob.ts"
 import * as Amount from "../protocol/Amount.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
+import * as Credential from "../protocol/Credential.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as JobEvent from "../protocol/JobEvent.ts"
@@ -43,7 +44,7 @@ export interface Submission {
   readonly session: Ids.SessionId
   /** What the session negotiated. */
   readonly features: ReadonlySet<Feature.Feature>
-  /** Whether secrets may pass to who asks (§14). */
+  /** Whether credentials may be issued to who asks (§14). */
   readonly secure: boolean
   readonly traceId: Option.Option<Ids.TraceId>
   /** The client's span in which it submits, if it told of one. */
@@ -99,7 +100,8 @@ export class Jobs extends Context.Service<
     ) => Effect.Effect<JobStore.Stored, ArcpError.JobNotFound>
     /**
      * The acceptance of a job, as it was first given (§7.2): its credentials have the values of now, and are there only while the job runs,
-     * and only for a line that is `secure`.
+     * and only for a line that is `secure`. Of a scheme that the protocol does not define they are for the agent alone: there are clients that
+     * would not understand the rest.
      */
     readonly acceptance: (record: Job.JobRecord, secure: boolean) => Effect.Effect<JobMessage.Accepted["payload"]>
     /** A job that another one delegated; nothing if it is no longer known. */
@@ -159,11 +161,14 @@ export const layer: Layer.Layer<
 
     const surroundings = yield* Effect.context<never>()
 
-    const { accept, running } = yield* Acceptance.make({
-      scope: yield* Effect.scope,
+    const { accept, running, shutdown } = yield* Acceptance.make({
+      scope: yield* Scope.fork(yield* Effect.scope),
       onEnd: () => ended.openUnsafe(),
       delegate: (parent, leased, request) => delegate(parent, leased, request)
     })
+
+    // Before the scope of the agents, which waits for each of them: what a job leaves behind must not depend on how its agent behaves.
+    yield* Effect.addFinalizer(() => shutdown)
 
     const claimOf = ({ principal, request, session }: Submission): Option.Option<Job.Claim> => {
       const { idempotency_key: key, ...parameters } = request
@@ -288,7 +293,7 @@ export const layer: Layer.Layer<
           principal: parent.principal,
           session,
           features,
-          // What the child gets it gets for its parent, in this process; to the session it passes over a secure line only.
+          // What the child gets it gets for its parent, if that could get any; to the session it passes over a secure line only.
           secure: true,
           traceId: Option.some(traceId),
           span,
@@ -316,7 +321,7 @@ export const layer: Layer.Layer<
 
     const acceptance: Jobs["Service"]["acceptance"] = Effect.fnUntraced(function* (record, secure) {
       if (!secure || !record.features.has("provisioned_credentials")) return record.accepted
-      const current = yield* credentials.current(record.id)
+      const current = (yield* credentials.current(record.id)).filter(Credential.isDefined)
       return current.length === 0 ? record.accepted : { ...record.accepted, credentials: current }
     })
 

@@ -20,6 +20,8 @@ export type Stop =
   | { readonly _tag: "Cancel"; readonly reason: string }
   | { readonly _tag: "Deadline" }
   | { readonly _tag: "Expired"; readonly error: ArcpError.LeaseExpired }
+  /** The runtime ends. */
+  | { readonly _tag: "Shutdown" }
 
 /**
  * @category models
@@ -45,6 +47,8 @@ export interface RunningJob {
   readonly expectChild: () => (() => void) | undefined
   /** Has the job end for this reason, and with it those of its children that are to; the first reason counts. Does not wait for the end. */
   readonly stop: (stop: Stop) => Effect.Effect<void>
+  /** Whether it has come to its end, though its outcome may not be written yet. */
+  readonly isOver: () => boolean
   /** Done once the outcome is written. */
   readonly ended: Effect.Effect<void>
 }

@@ -13,7 +13,7 @@ import type * as SessionMessage from "../protocol/SessionMessage.ts"
  * @category models
  * @since 0.1.0
  */
-export type Served = Exclude<Feature.Feature, "model.use" | "provisioned_credentials">
+export type Served = Exclude<Feature.Feature, "provisioned_credentials">
 
 /**
  * @category models
@@ -105,6 +105,7 @@ export const defaults: RuntimeConfig = {
     "subscribe",
     "lease_expires_at",
     "cost.budget",
+    "model.use",
     "progress",
     "result_chunk",
     "agent_versions"

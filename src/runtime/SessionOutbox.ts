@@ -74,7 +74,7 @@ export interface SessionOutbox {
   /** Ends the delivery of a job that this session only observes. */
   readonly unfollow: (job: Ids.JobId) => Effect.Effect<void>
   readonly isFollowing: (job: Ids.JobId) => boolean
-  /** Whether secrets may pass over the connection of the moment (§14). */
+  /** Whether provisioned credentials may pass over the connection of the moment: they were negotiated, and it is secure (§14). */
   readonly isSecure: () => boolean
   /** Whether there is a job of which more is to come. */
   readonly isBusy: () => boolean
@@ -202,18 +202,27 @@ export const make: (
       payload: { kind: "status", ts: Timestamp.format(now), body }
     }).slice(1)}`
 
+  /** What is to be done once values that are on their way have been sent. */
+  const revealed: Array<Effect.Effect<void>> = []
+
   /** What the submitter of a job is told beyond what its journal holds: the value that a credential has now (§9.8.2). */
   const reveal = (job: Ids.JobId, page: JobJournal.Page): Effect.Effect<JobJournal.Page> =>
     secure && sources.get(job)?.paces === true && page.entries.some(({ note }) => note?._tag === "Rotated")
       ? Effect.map(
-          Effect.forEach(page.entries, (entry) =>
-            entry.note?._tag === "Rotated"
-              ? Effect.map(
-                  credentials.value(job, entry.note.credential),
-                  Option.match({ onNone: () => entry, onSome: (value) => View.revealing(entry, value) })
-                )
-              : Effect.succeed(entry)
-          ),
+          Effect.forEach(page.entries, (entry) => {
+            const { note } = entry
+            if (note?._tag !== "Rotated") return Effect.succeed(entry)
+            return Effect.map(
+              credentials.value(job, note.credential),
+              Option.match({
+                onNone: () => entry,
+                onSome: (value) => {
+                  revealed.push(credentials.told(job, note.credential, value))
+                  return View.revealing(entry, value)
+                }
+              })
+            )
+          }),
           (entries) => ({ ...page, entries })
         )
       : Effect.succeed(page)
@@ -232,8 +241,7 @@ export const make: (
       // Unmarked before it is read, so that what is appended meanwhile marks it again, at the end of the round.
       marked.delete(source)
       const blocked = declared && window.isBlocked(source)
-      const stored = yield* journal.read(source.job, source.cursor, blocked ? 1 : config.maxBatch / 4)
-      const page = yield* reveal(source.job, stored)
+      const page = yield* journal.read(source.job, source.cursor, blocked ? 1 : config.maxBatch / 4)
       if (page.entries.length === 0 && !page.ended) continue
       // An acknowledgement marks it again; only an outcome does not wait for one.
       if (blocked && !page.ended) continue
@@ -249,8 +257,9 @@ export const make: (
         const tail = status(source, yield* Clock.currentTimeMillis, { phase, message })
         Batch.addOwn(batch, "job.event", tail, frame)
       }
-      if (!page.ended) marked.add(source)
-      Batch.addPage(batch, source, page, session, introductions.isNew, frame)
+      const { child, page: sent } = Batch.untilChild(source, page, introductions.isNew)
+      if (!sent.ended) marked.add(source)
+      Batch.addPage(batch, source, yield* reveal(source.job, sent), child, session, frame)
     }
     return batch
   })
@@ -345,6 +354,7 @@ export const make: (
     yield* commit(batch, epoch)
     yield* send(connection, batch.frames)
     for (const done of written) done()
+    for (const told of revealed.splice(0)) yield* told
     for (const { lastOffset, source } of batch.pages) {
       if (!declared) source.taken = Math.max(source.taken, lastOffset)
       if (source.paces) yield* journal.advance(source.job, id, Option.some(source.taken))
@@ -471,7 +481,9 @@ export const make: (
     covers: (seq) => Effect.provideContext(Replay.covers(session, seq), services),
     run: (connection, epoch, from) =>
       Effect.gen(function* () {
-        secure = connection.secure
+        secure = connection.secure && features.has("provisioned_credentials")
+        // What the line before was to be told it was perhaps not.
+        revealed.length = 0
         yield* attach
         if (Option.isSome(from)) yield* replay(connection, from.value)
         const deliver = Effect.gen(function* () {

@@ -133,6 +133,23 @@ describe("Credentials", () => {
       }).pipe(Effect.provide(log.layer))
     })
 
+    it.effect("has its bounds from who put the runtime together, but for those that it is given itself", () => {
+      const upstream = FakeUpstream.make()
+      upstream.is.beforeIssue = Effect.fail(upstream.error("Unavailable"))
+      const attempts = (options?: Credentials.Options) =>
+        Effect.gen(function* () {
+          upstream.calls.length = 0
+          const issuing = yield* Effect.forkChild(issue("job_1"))
+          yield* TestClock.adjust("1 minute")
+          assert.isDefined(issuing.pollUnsafe())
+          return upstream.calls.filter((call) => call.startsWith("issue")).length
+        }).pipe(over(upstream, options), Effect.provide(Credentials.layerDefaults({ issueAttempts: 2 })))
+      return Effect.gen(function* () {
+        assert.strictEqual(yield* attempts(), 2)
+        assert.strictEqual(yield* attempts({ issueAttempts: 5 }), 5)
+      })
+    })
+
     it.effect("holds up nobody else while one upstream is slow", () => {
       const upstream = FakeUpstream.make()
       return Effect.gen(function* () {
@@ -253,7 +270,9 @@ describe("Credentials", () => {
         const refused = new ArcpError.DuplicateKey({ message: "taken" })
         assert.strictEqual(yield* Effect.flip(issueFor(request("job_1"), silent, () => Effect.fail(refused))), refused)
         assert.isTrue(Exit.isFailure(yield* Effect.exit(issueFor(request("job_2"), silent, () => Effect.die("oh")))))
-        const accepting = yield* Effect.forkChild(issueFor(request("job_3"), silent, () => waiting.pass))
+        const accepting = yield* Effect.forkChild(
+          issueFor(request("job_3"), silent, () => Effect.interruptible(waiting.pass))
+        )
         yield* waiting.reached
         assert.lengthOf(yield* current("job_3"), 1)
         yield* Fiber.interrupt(accepting)
@@ -261,6 +280,24 @@ describe("Credentials", () => {
         assert.deepStrictEqual(upstream.revoked(), ["gateway-key-1", "gateway-key-2", "gateway-key-3"])
         assert.deepStrictEqual(yield* stored, [])
         assert.deepStrictEqual(yield* current("job_3"), [])
+      }).pipe(over(upstream))
+    })
+
+    it.effect("a job that was accepted keeps them, also if who asked for it goes at that moment", () => {
+      const upstream = FakeUpstream.make()
+      return Effect.gen(function* () {
+        const { issueFor } = yield* Credentials.Credentials
+        const waiting = yield* FakeUpstream.gate
+        const accepting = yield* Effect.forkChild(issueFor(request("job_1"), silent, () => waiting.pass))
+        yield* waiting.reached
+        const going = yield* Effect.forkChild(Fiber.interrupt(accepting))
+        yield* turn
+        yield* waiting.open
+        yield* Fiber.join(going)
+        yield* turn
+        assert.lengthOf(yield* current("job_1"), 1)
+        assert.strictEqual(upstream.keys.size, 1)
+        assert.deepStrictEqual(upstream.revoked(), [])
       }).pipe(over(upstream))
     })
 
@@ -322,6 +359,17 @@ describe("Credentials", () => {
         1
       )
       broken("a value is not empty", ({ is }) => (is.nextValue = () => ""), 1)
+      broken(
+        "it is of a shape that can be told",
+        ({ is }) => {
+          is.shaped = (issued) => ({
+            ...issued,
+            // As one could come to be that no compiler has seen.
+            credential: { ...issued.credential, constraints: { expires_at: 7 as unknown as string } }
+          })
+        },
+        1
+      )
       broken("a handle is not empty", ({ is }) => (is.nextHandle = () => ""), 1)
       broken("a handle is not endless", ({ is }) => (is.nextHandle = () => "x".repeat(16_385)), 1)
       broken(
@@ -745,6 +793,38 @@ describe("Credentials", () => {
         // It is told all the same, once it can be.
         yield* TestClock.adjust("50 seconds")
         assert.isTrue(yield* Deferred.isDone(told))
+      }).pipe(over(upstream))
+    })
+
+    it.effect("revokes the former value once it was said that the new one, and no other, was sent", () => {
+      const upstream = FakeUpstream.make()
+      return Effect.gen(function* () {
+        const { told } = yield* Credentials.Credentials
+        const [credential] = yield* issue("job_1", { secure: true, onRotated: (_, told) => told })
+        const rotation = yield* Effect.forkChild(rotate("job_1", credential!.id))
+        yield* TestClock.adjust("9 seconds")
+        yield* told(job("job_1"), credential!.id, credential!.value)
+        yield* told(job("job_2"), credential!.id, Redacted.make("CANARY-gateway-2"))
+        yield* turn
+        assert.deepStrictEqual(upstream.revoked(), [])
+        yield* told(job("job_1"), credential!.id, Redacted.make("CANARY-gateway-2"))
+        yield* turn
+        assert.deepStrictEqual(upstream.revoked(), ["gateway-key-1"])
+        assert.isTrue(yield* Fiber.join(rotation))
+      }).pipe(over(upstream))
+    })
+
+    it.effect("waits for nobody to be told once the job has ended", () => {
+      const upstream = FakeUpstream.make()
+      return Effect.gen(function* () {
+        const [credential] = yield* issue("job_1", { secure: true, onRotated: (_, told) => told })
+        yield* Effect.forkChild(rotate("job_1", credential!.id))
+        yield* turn
+        assert.deepStrictEqual(upstream.revoked(), [])
+        yield* revokeAll("job_1")
+        yield* turn
+        assert.strictEqual(upstream.keys.size, 0)
+        assert.deepStrictEqual(yield* stored, [])
       }).pipe(over(upstream))
     })
 

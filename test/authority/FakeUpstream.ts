@@ -66,6 +66,8 @@ export interface FakeUpstream {
     /** After how many milliseconds a key is made for a call that is never answered. */
     late: number | undefined
     beforeRevoke: Fault
+    /** What it makes of what it would give. */
+    shaped: (issued: CredentialProvisioner.Issued) => CredentialProvisioner.Issued
     nextHandle: () => string
     nextValue: () => string
   }
@@ -83,6 +85,7 @@ export const make = (name = "gateway", options: { readonly rotates?: boolean } =
     beforeRotate: Effect.void,
     late: undefined,
     beforeRevoke: Effect.void,
+    shaped: (issued) => issued,
     nextHandle: () => `${name}-key-${made}`,
     nextValue: () => `${canary}-${name}-${made}`
   }
@@ -113,7 +116,7 @@ export const make = (name = "gateway", options: { readonly rotates?: boolean } =
       handle,
       renewAt: is.lifetime === undefined ? Option.none() : Option.some((yield* Clock.currentTimeMillis) + is.lifetime)
     }
-    return issued
+    return is.shaped(issued)
   })
 
   const rotate: NonNullable<CredentialProvisioner.Provisioner["rotate"]> = (_, current, remember) =>

@@ -10,8 +10,27 @@ export interface Metric {
   readonly unit: string
   /** The metric of a raw subject that this one is compared with, where it is not the same. */
   readonly against?: string
-  /** What has been asked for: below this value. Printed with a verdict, never asserted. */
-  readonly demand?: number
+  readonly demands?: ReadonlyArray<Demand>
+}
+
+/** What has been asked for. Printed with a verdict, never asserted. */
+export interface Demand {
+  /** The subject that it is made of; each of the system if not said. */
+  readonly of?: string
+  /** What the value is compared with, round by round; with nothing, the bounds are in the unit of the metric. */
+  readonly to?: Reference
+  readonly atLeast?: number
+  readonly atMost?: number
+  /** What would be better still. */
+  readonly stretch?: number
+}
+
+/** A value to compare with: of another subject, of another metric, or both; the rest is the same. */
+export interface Reference {
+  readonly subject?: string
+  readonly metric?: string
+  /** Whether the bounds are for the quotient, or for the difference. Default: the quotient. */
+  readonly by?: "ratio" | "excess"
 }
 
 /** Values by the id of their metric. */

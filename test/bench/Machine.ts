@@ -29,4 +29,17 @@ export const facts = () => ({
   startedAt: new Date().toISOString()
 })
 
+/** Fails with what to do about it unless one process may have so many files open, sockets included. */
+export const requireOpenFiles = (count: number): void => {
+  const report = process.report.getReport() as Report
+  // Node raises its own limit to the hard one when it starts; Windows has none.
+  const limit = Number(report.userLimits?.open_files.soft ?? Number.POSITIVE_INFINITY)
+  if (limit >= count) return
+  throw new Error(`${count} open files are needed in one process, and ${limit} are allowed: see \`ulimit -Hn\``)
+}
+
+interface Report {
+  readonly userLimits?: { readonly open_files: { readonly soft: number | "unlimited" } }
+}
+
 export type Facts = ReturnType<typeof facts>

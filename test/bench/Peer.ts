@@ -29,6 +29,10 @@ export interface Peer<C extends Commands> {
   ) => Promise<Awaited<ReturnType<C[K]>>>
   /** Microseconds of processor time that it has used so far, which other load on the machine hardly changes. */
   readonly processorTime: () => Promise<number>
+  /** Begins to watch how much memory is resident, once what can be collected has been. */
+  readonly watch: () => Promise<void>
+  /** The most that was resident at any time since `watch`, less what was then, in bytes. */
+  readonly growth: () => Promise<number>
   readonly stop: () => Promise<void>
 }
 
@@ -87,6 +91,8 @@ export const start = async <C extends Commands>(name: string, profiling?: Profil
     call: (command, input, millis = 60_000) =>
       ask(command, input, millis) as Promise<Awaited<ReturnType<C[typeof command]>>>,
     processorTime: async () => Number(await ask(processorTime, undefined, 10_000)),
+    watch: async () => void (await ask(watch, undefined, 10_000)),
+    growth: async () => Number(await ask(growth, undefined, 10_000)),
     stop: () => end(child, gone)
   }
   try {
@@ -117,17 +123,45 @@ const end = async (child: ChildProcess, gone: Promise<void>) => {
 
 const ready = "ready"
 const processorTime = "processorTime"
+const watch = "watch"
+const growth = "growth"
+
+/** What every peer can be asked. */
+const common: Commands = {
+  [ready]: () => true,
+  [processorTime]: () => {
+    const { system, user } = process.cpuUsage()
+    return user + system
+  },
+  [watch]: async () => {
+    watched = (await memory()).rss
+    highest = watched
+    maxBefore = maxRss()
+    clearInterval(looking)
+    looking = setInterval(() => {
+      highest = Math.max(highest, process.memoryUsage.rss())
+    }, 20)
+  },
+  [growth]: () => {
+    clearInterval(looking)
+    // The system's own maximum misses nothing, but counts from the start of the process, which may have been higher.
+    const max = maxRss()
+    return Math.max(highest, process.memoryUsage.rss(), max > maxBefore ? max : 0) - watched
+  }
+}
+
+let watched = 0
+let highest = 0
+let maxBefore = 0
+let looking: NodeJS.Timeout | undefined
+
+const maxRss = () => process.resourceUsage().maxRSS * 1024
 
 /** What the script of a peer does: answers calls until its starter lets go of it. */
 export const serve = (commands: Commands): void => {
   const answer = async ({ id, input, name }: Call): Promise<Reply> => {
     try {
-      if (name === ready) return { id, ok: true, value: true }
-      if (name === processorTime) {
-        const { system, user } = process.cpuUsage()
-        return { id, ok: true, value: user + system }
-      }
-      const command = commands[name]
+      const command = common[name] ?? commands[name]
       if (command === undefined) throw new Error(`there is no command ${name}`)
       return { id, ok: true, value: (await command(input as never)) ?? null }
     } catch (cause) {

@@ -3,6 +3,8 @@
  */
 import * as Case from "./Case.ts"
 import type * as Machine from "./Machine.ts"
+import * as Measured from "./Measured.ts"
+import * as Verdict from "./Verdict.ts"
 
 export interface Row {
   readonly subject: string
@@ -12,7 +14,7 @@ export interface Row {
   readonly median: number
   readonly values: ReadonlyArray<number>
   readonly ratios: ReadonlyArray<{ readonly raw: string; readonly ratio: number }>
-  readonly demand: { readonly below: number; readonly met: boolean } | undefined
+  readonly verdicts: ReadonlyArray<Verdict.Verdict>
 }
 
 export interface Outcome {
@@ -20,6 +22,8 @@ export interface Outcome {
   readonly title: string
   readonly notes: ReadonlyArray<string>
   readonly rows: ReadonlyArray<Row>
+  /** Why nothing was measured. */
+  readonly failure?: string
 }
 
 export interface Report {
@@ -28,49 +32,41 @@ export interface Report {
   readonly outcomes: ReadonlyArray<Outcome>
 }
 
-/** What a case measured: for each subject the values of each round. */
-export interface Measured {
-  readonly subject: Case.Subject
-  readonly rounds: ReadonlyArray<Case.Values>
-}
-
-const valuesOf = ({ rounds }: Measured, metric: string): ReadonlyArray<number> =>
-  rounds.flatMap((round) => round[metric] ?? [])
-
-/** Compares round by round, so that what slowed the machine down for a while slowed both sides. */
-const ratioOf = (ours: ReadonlyArray<number>, raw: ReadonlyArray<number>): number =>
-  Case.median(ours.map((value, round) => value / (raw[round] ?? NaN)))
-
-export const outcome = (subject: Case.Case, measured: ReadonlyArray<Measured>): Outcome => ({
-  id: subject.id,
-  title: subject.title,
-  notes: subject.notes,
-  rows: measured.flatMap((self) =>
-    subject.metrics.flatMap((metric): ReadonlyArray<Row> => {
-      const values = valuesOf(self, metric.id)
+export const outcome = ({ id, metrics, notes, title }: Case.Case, all: ReadonlyArray<Measured.Measured>): Outcome => ({
+  id,
+  title,
+  notes,
+  rows: all.flatMap((self) =>
+    metrics.flatMap((metric): ReadonlyArray<Row> => {
+      const values = Measured.values(self, metric.id)
       if (values.length === 0) return []
-      const limits = self.subject.kind === "raw" ? [] : measured.filter((other) => other.subject.kind === "raw")
-      const median = Case.median(values)
+      const limits = self.subject.kind === "raw" ? [] : all.filter((other) => other.subject.kind === "raw")
       return [
         {
           subject: self.subject.name,
           kind: self.subject.kind,
           metric: metric.name,
           unit: metric.unit,
-          median,
+          median: Case.median(values),
           values,
           ratios: limits.flatMap((limit) => {
-            const raw = valuesOf(limit, metric.against ?? metric.id)
-            return raw.length === 0 ? [] : [{ raw: limit.subject.name, ratio: ratioOf(values, raw) }]
+            const raw = Measured.values(limit, metric.against ?? metric.id)
+            return raw.length === 0 ? [] : [{ raw: limit.subject.name, ratio: Measured.compare(values, raw) }]
           }),
-          demand:
-            metric.demand === undefined || self.subject.kind === "raw"
-              ? undefined
-              : { below: metric.demand, met: median < metric.demand }
+          verdicts: Verdict.judge(metric, self, { all, metrics })
         }
       ]
     })
   )
+})
+
+/** The outcome of a case that came to nothing. */
+export const failure = ({ id, notes, title }: Case.Case, cause: unknown): Outcome => ({
+  id,
+  title,
+  notes,
+  rows: [],
+  failure: cause instanceof Error ? cause.message : String(cause)
 })
 
 const figure = (value: number): string => {
@@ -81,8 +77,16 @@ const figure = (value: number): string => {
 const range = (values: ReadonlyArray<number>) =>
   values.length < 2 ? "" : `${figure(Math.min(...values))} .. ${figure(Math.max(...values))}`
 
-const verdict = ({ demand, unit }: Row) =>
-  demand === undefined ? [] : [`${demand.met ? "within" : "MISSES"} the ${demand.below} ${unit} asked for`]
+const asked = ({ atLeast, atMost, stretch, to, unit }: Verdict.Verdict): string => {
+  const bound = (words: string, value: number | undefined) =>
+    value === undefined ? [] : [`${words} ${value.toLocaleString("en-US")}`]
+  const bounds = [...bound("at least", atLeast), ...bound("at most", atMost)].join(" and ")
+  const than = to === undefined ? unit : to.by === "ratio" ? `x ${to.name}` : `${unit} more than ${to.name}`
+  return [`${bounds} ${than}`, ...bound("stretch", stretch)].join(", ")
+}
+
+const measured = ({ to, unit, value }: Verdict.Verdict): string =>
+  to?.by === "ratio" ? `${figure(value)} x` : `${figure(value)} ${unit}${to === undefined ? "" : " more"}`
 
 const table = (cells: ReadonlyArray<ReadonlyArray<string>>, numeric: ReadonlySet<number>): ReadonlyArray<string> => {
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
@@ -96,7 +100,7 @@ const table = (cells: ReadonlyArray<ReadonlyArray<string>>, numeric: ReadonlySet
   )
 }
 
-export const print = ({ notes, rows, title }: Outcome): string => {
+export const print = ({ failure, notes, rows, title }: Outcome): string => {
   // Each limit has a letter, so that the ratios stay readable.
   const limits = [...new Set(rows.filter((row) => row.kind === "raw").map((row) => row.subject))]
   const letter = (raw: string) => String.fromCharCode(65 + limits.indexOf(raw))
@@ -108,7 +112,7 @@ export const print = ({ notes, rows, title }: Outcome): string => {
     range(row.values),
     [
       ...row.ratios.map(({ ratio, raw }) => `${ratio.toFixed(ratio < 10 ? 2 : 0)} x ${letter(raw)}`),
-      ...verdict(row)
+      ...row.verdicts.map(({ word }) => word)
     ].join(", ")
   ])
   const head = ["subject", "metric", "median", "unit", "lowest .. highest", "by the raw limit"]
@@ -117,8 +121,21 @@ export const print = ({ notes, rows, title }: Outcome): string => {
     `## ${title}`,
     ...notes.map((note) => `   ${note}`),
     "",
-    ...table([head, ...cells], new Set([2, 4]))
+    ...(failure === undefined ? table([head, ...cells], new Set([2, 4])) : [`not measured: ${failure}`])
   ].join("\n")
+}
+
+/** All that was asked for, in one table. */
+export const printVerdicts = (outcomes: ReadonlyArray<Outcome>): string => {
+  const cells = outcomes.flatMap(({ failure, id, rows }) =>
+    failure === undefined
+      ? rows.flatMap(({ metric, subject, verdicts }) =>
+          verdicts.map((verdict) => [id, subject, metric, asked(verdict), measured(verdict), verdict.word])
+        )
+      : [[id, "", "", "", "", "NOT MEASURED"]]
+  )
+  const head = ["case", "subject", "metric", "asked for", "measured", ""]
+  return ["", "## what was asked for", "", ...table([head, ...cells], new Set([4]))].join("\n")
 }
 
 export const printMachine = (machine: Machine.Facts): string =>

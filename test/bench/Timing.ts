@@ -15,6 +15,13 @@ export const rate = (millis: number, one: (index: number) => void): number => {
   return done / (elapsed / 1000)
 }
 
+/** Times per second, of something that is done `count` times before the promise is. */
+export const throughput = async (count: number, run: () => Promise<unknown>): Promise<number> => {
+  const began = performance.now()
+  await run()
+  return count / ((performance.now() - began) / 1000)
+}
+
 /** The median of what one call takes, in microseconds. */
 export const micros = (millis: number, one: () => void): number => {
   const times: Array<number> = []

@@ -1,8 +1,8 @@
 /**
  * Measures the system and the limits of the machine side by side.
  *
- * `npm run bench` runs all cases; `-- events codec` those two. `-- --quick` takes about a minute. `-- --profile events` runs the
- * system's side of one case alone and leaves CPU and heap profiles of its processes. Results go to `bench-results/`.
+ * `npm run bench` runs all cases; `-- events codec` those two. `-- --quick` takes a minute and a half. `npm run bench:profile -- events`
+ * runs the system's side of one case alone and leaves CPU and heap profiles of its processes. Results go to `bench-results/`.
  */
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -10,23 +10,36 @@ import { parseArgs } from "node:util"
 import type * as Case from "./Case.ts"
 import { acknowledged } from "./cases/Acknowledged.ts"
 import { codecAlone } from "./cases/CodecAlone.ts"
-import { events } from "./cases/Events.ts"
+import { documents } from "./cases/Documents.ts"
+import { events, eventsOfManyJobs, eventsOfManySessions } from "./cases/Events.ts"
+import { fairness } from "./cases/Fairness.ts"
+import { fanOut } from "./cases/FanOut.ts"
+import { idleProcessor } from "./cases/IdleProcessor.ts"
 import { idleSessions } from "./cases/IdleSessions.ts"
 import { leaseChecks } from "./cases/LeaseChecks.ts"
 import { inMemory } from "./cases/InMemory.ts"
+import { resume } from "./cases/Resume.ts"
 import { slowReader } from "./cases/SlowReader.ts"
 import { submits } from "./cases/Submits.ts"
 import * as Machine from "./Machine.ts"
+import type * as Measured from "./Measured.ts"
 import * as Peer from "./Peer.ts"
 import * as Profile from "./Profile.ts"
 import * as Report from "./Report.ts"
 
 const cases: ReadonlyArray<Case.Case> = [
   events,
+  eventsOfManyJobs,
+  eventsOfManySessions,
   submits,
+  documents,
+  fanOut,
+  resume,
+  fairness,
   slowReader,
   acknowledged,
   idleSessions,
+  idleProcessor,
   codecAlone,
   inMemory,
   leaseChecks
@@ -34,14 +47,13 @@ const cases: ReadonlyArray<Case.Case> = [
 
 const { positionals, values: flags } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: "boolean", default: false }, profile: { type: "string" } }
+  options: { quick: { type: "boolean", default: false }, profile: { type: "boolean", default: false } }
 })
 
-const unknown = [...positionals, ...(flags.profile === undefined ? [] : [flags.profile])].filter(
-  (id) => !cases.some((known) => known.id === id)
-)
-if (unknown.length > 0) {
-  console.error(`no such case: ${unknown.join(", ")}; there are ${cases.map(({ id }) => id).join(", ")}`)
+const unknown = positionals.filter((id) => !cases.some((known) => known.id === id))
+if (unknown.length > 0 || (flags.profile && positionals.length !== 1)) {
+  const problem = unknown.length > 0 ? `no such case: ${unknown.join(", ")}` : "profiles are of one case"
+  console.error(`${problem}; there are ${cases.map(({ id }) => id).join(", ")}`)
   process.exit(2)
 }
 
@@ -80,11 +92,12 @@ const staged = async <A>(profileId: string | undefined, use: (stage: Case.Stage)
 }
 
 const measure = (subject: Case.Case, kinds: ReadonlySet<Case.Subject["kind"]>, profileId?: string) =>
-  staged(profileId, async (stage): Promise<ReadonlyArray<Report.Measured>> => {
+  staged(profileId, async (stage): Promise<ReadonlyArray<Measured.Measured>> => {
     const subjects = (await subject.open(stage)).filter(({ kind }) => kinds.has(kind))
     const measured = subjects.map((subject) => ({ subject, rounds: new Array<Case.Values>() }))
     if (subject.warmup ?? true) for (const { run } of subjects) await run()
-    const rounds = subject.rounds?.(scale) ?? scale.rounds
+    // With new processes in each round, one round is one set of profiles.
+    const rounds = profileId !== undefined && subject.warmup === false ? 1 : (subject.rounds?.(scale) ?? scale.rounds)
     for (let round = 0; round < rounds; round++) {
       // Each round begins with another subject, so that none is always the one that runs after the same other.
       for (let turn = 0; turn < measured.length; turn++) {
@@ -109,22 +122,30 @@ const printProfiles = () => {
   }
 }
 
+/** Measures a case and prints it; one that cannot be measured does not end the others. */
+const report = async (subject: Case.Case, kinds: ReadonlySet<Case.Subject["kind"]>, profileId?: string) => {
+  const outcome = await measure(subject, kinds, profileId).then(
+    (measured) => Report.outcome(subject, measured),
+    (cause: unknown) => Report.failure(subject, cause)
+  )
+  console.log(Report.print(outcome))
+  return outcome
+}
+
 console.log(Report.printMachine(machine))
 const outcomes: Array<Report.Outcome> = []
-if (flags.profile === undefined) {
-  for (const subject of cases.filter(({ id }) => positionals.length === 0 || positionals.includes(id))) {
-    const outcome = Report.outcome(subject, await measure(subject, new Set(["system", "raw"])))
-    outcomes.push(outcome)
-    console.log(Report.print(outcome))
-  }
-} else {
-  const subject = cases.find(({ id }) => id === flags.profile)!
-  const outcome = Report.outcome(subject, await measure(subject, new Set(["system"]), subject.id))
-  outcomes.push(outcome)
-  console.log(Report.print(outcome))
-  printProfiles()
+const chosen = cases.filter(({ id }) => positionals.length === 0 || positionals.includes(id))
+for (const subject of chosen) {
+  outcomes.push(
+    flags.profile
+      ? await report(subject, new Set(["system"]), subject.id)
+      : await report(subject, new Set(["system", "raw"]))
+  )
 }
+if (flags.profile) printProfiles()
+else console.log(Report.printVerdicts(outcomes))
 
 const file = Path.join(folder, `${stamp}.json`)
 Fs.writeFileSync(file, `${JSON.stringify({ machine, scale, outcomes } satisfies Report.Report, undefined, 2)}\n`)
 console.log(`\n${(performance.now() / 1000).toFixed(1)} s, written to ${Path.relative(process.cwd(), file)}`)
+if (outcomes.some(({ failure }) => failure !== undefined)) process.exitCode = 1

@@ -17,11 +17,6 @@ export interface Requirement {
   readonly deferred?: string
 }
 
-const deferred = {
-  credentials: "provisioned_credentials is not advertised; issue, rotation and revocation come with the provisioner",
-  leased: "only fs.*, net.fetch and tool.call are mediated so far; models come with the leased services"
-} as const
-
 // A table, one row per requirement.
 // oxfmt-ignore
 const rows = [
@@ -104,7 +99,7 @@ const rows = [
   { id: "C-077", section: "§7.6, §8.3", level: "MUST", role: "R", text: "Observer's event_seq is its own session space: contiguous over all its jobs" },
   { id: "C-078", section: "§7.6, §14", level: "MUST", role: "R", text: "Another principal is refused by default with JOB_NOT_FOUND, the same as for an unknown id" },
   { id: "C-079", section: "§7.6", level: "MUST", role: "R", text: "Same principal in another session always permitted" },
-  { id: "C-080", section: "§7.6, §14", level: "MUST", role: "R", text: "credentials only for the submitter's principal; rotated values likewise", deferred: deferred.credentials },
+  { id: "C-080", section: "§7.6, §14", level: "MUST", role: "R", text: "credentials only for the submitter's principal; rotated values likewise" },
   { id: "C-081", section: "§7.6", level: "-", role: "R", text: "unsubscribe stops events; session and job unaffected" },
   { id: "C-082", section: "§7.6, §13.3", level: "-", role: "R", text: "Observer keeps receiving when the owner's transport drops" },
   { id: "C-083", section: "§7.6", level: "-", role: "R", text: "Observer receives the terminal message" },
@@ -138,15 +133,15 @@ const rows = [
   { id: "C-110", section: "§9.6", level: "SHOULD", role: "R", text: "BUDGET_EXHAUSTED as tool_result error with retryable false; job may still succeed" },
   { id: "C-111", section: "§9.6", level: "MAY", role: "R", text: "cost.budget.remaining metrics emitted, may be negative, never counted as cost" },
   { id: "C-112", section: "§9.6", level: "MUST", role: "R", text: "Amount grammar enforced" },
-  { id: "C-113", section: "§9.6", level: "SHOULD", role: "R", text: "Upstream budget failures are translated to BUDGET_EXHAUSTED", deferred: deferred.credentials },
-  { id: "C-114", section: "§9.7", level: "MUST", role: "R", text: "Model not matched → PERMISSION_DENIED; matched passes", deferred: deferred.leased },
-  { id: "C-115", section: "§9.7", level: "MUST", role: "R", text: "Lease without model.use: denied when policy requires it", deferred: deferred.leased },
-  { id: "C-116", section: "§9.8.2", level: "MUST", role: "R", text: "Credentials appear in job.accepted and not later, each value unique per job, revoked exactly once on every terminal status", deferred: deferred.credentials },
+  { id: "C-113", section: "§9.6", level: "SHOULD", role: "R", text: "Upstream budget failures are translated to BUDGET_EXHAUSTED" },
+  { id: "C-114", section: "§9.7", level: "MUST", role: "R", text: "Model not matched → PERMISSION_DENIED; matched passes" },
+  { id: "C-115", section: "§9.7", level: "MUST", role: "R", text: "Lease without model.use: denied when policy requires it" },
+  { id: "C-116", section: "§9.8.2", level: "MUST", role: "R", text: "Credentials appear in job.accepted and not later, each value unique per job, revoked exactly once on every terminal status" },
   { id: "C-117", section: "§9.8.1", level: "MUST", role: "C", text: "Credential with unknown scheme ignored, others kept, submit succeeds" },
-  { id: "C-118", section: "§9.8.2", level: "MUST", role: "R", text: "Rotation → status credential_rotated with id and new value; old one revoked", deferred: deferred.credentials },
-  { id: "C-119", section: "§9.8.2", level: "MUST NOT", role: "R", text: "Child credentials end with the child; parent end leaves none alive", deferred: deferred.credentials },
+  { id: "C-118", section: "§9.8.2", level: "MUST", role: "R", text: "Rotation → status credential_rotated with id and new value; old one revoked" },
+  { id: "C-119", section: "§9.8.2", level: "MUST NOT", role: "R", text: "Child credentials end with the child; parent end leaves none alive" },
   { id: "C-120", section: "§9.8.2, §14", level: "MUST", role: "R", text: "Revocation retried, permanent failure logged, outstanding ids survive a restart" },
-  { id: "C-121", section: "§9.8, §14", level: "MUST NOT", role: "R", text: "provisioned_credentials not advertised without a durable revocation path", deferred: deferred.credentials },
+  { id: "C-121", section: "§9.8, §14", level: "MUST NOT", role: "R", text: "provisioned_credentials not advertised without a durable revocation path" },
   { id: "C-122", section: "§9.8.3", level: "SHOULD", role: "R", text: "Provisioner receives budget, models, expiry; constraints echo only what upstream enforces" },
   { id: "C-123", section: "§10", level: "-", role: "R", text: "delegate event on the parent stream, child accepted with parent_job_id (+delegate_id), child events interleaved" },
   { id: "C-124", section: "§11 (v1.0)", level: "MUST", role: "R", text: "Child and all job messages carry the submit's trace_id; generated when absent" },
@@ -159,7 +154,7 @@ const rows = [
   { id: "C-131", section: "§14", level: "SHOULD", role: "R", text: "Per-principal session cap and idle-session eviction" },
   { id: "C-132", section: "§14", level: "SHOULD", role: "R", text: "Each subscribe is audited: subscriber, job, owner, decision" },
   { id: "C-133", section: "§14", level: "MUST", role: "R,C", text: "Credential values and tokens never in logs" },
-  { id: "C-134", section: "§14", level: "MUST", role: "R", text: "Credentials are issued only over an authenticated and encrypted (or local) connection", deferred: deferred.credentials }
+  { id: "C-134", section: "§14", level: "MUST", role: "R", text: "Credentials are issued only over an authenticated and encrypted (or local) connection" }
 ] as const satisfies ReadonlyArray<Requirement>
 
 export type RequirementId = (typeof rows)[number]["id"]

@@ -1,67 +1,26 @@
 /** No secret in any sink: not in a log, a span, a metric, an error, nor on the list of what is outstanding. */
 import { assert, describe } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Layer, Logger, Metric, Redacted, References, Tracer } from "effect"
+import { Effect, Fiber, Layer, Metric, Redacted } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { FetchHttpClient } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
 import { TestClock } from "effect/testing"
-import * as Util from "node:util"
 import * as CredentialProvisioner from "../../src/authority/CredentialProvisioner.ts"
 import * as Credentials from "../../src/authority/Credentials.ts"
 import * as LiteLlmProvisioner from "../../src/node/LiteLlmProvisioner.ts"
 import * as OAuthProvisioner from "../../src/node/OAuthProvisioner.ts"
 import * as FakeUpstream from "../authority/FakeUpstream.ts"
 import { verifies } from "../conformance/verifies.ts"
+import * as Sinks from "../integration/Sinks.ts"
 import * as HttpFake from "./HttpFake.ts"
 import * as LiteLlmServer from "./LiteLlmServer.ts"
 import * as OAuthServer from "./OAuthServer.ts"
 
 const sealingKey = Buffer.from("CANARY of thirty-two bytes......").toString("base64")
 
-/** As any exporter could come to write it. */
-const written = (thing: unknown): string => {
-  const text = [Util.inspect(thing, { depth: 8, showHidden: true, maxStringLength: null }), String(thing)]
-  try {
-    text.push(JSON.stringify(thing) ?? "")
-  } catch {
-    // A value with a cycle is not written as JSON.
-  }
-  return text.join("\n")
-}
-
-const sinks = () => {
-  const lines: Array<string> = []
-  const spans: Array<Tracer.NativeSpan> = []
-  const logger = Logger.make((entry) => {
-    lines.push(written(entry.message), Cause.pretty(entry.cause), written(entry.cause))
-    lines.push(Logger.formatJson.log(entry), Logger.formatLogFmt.log(entry))
-  })
-  const tracer = Tracer.make({
-    span: (options) => {
-      const span = new Tracer.NativeSpan(options)
-      spans.push(span)
-      return span
-    }
-  })
-  const layer = Layer.mergeAll(
-    Logger.layer([logger]),
-    Layer.succeed(Tracer.Tracer, tracer),
-    Layer.succeed(References.MinimumLogLevel, "All")
-  )
-  const spansWritten = () =>
-    spans.flatMap(({ attributes, events, name, status }) => [
-      name,
-      written([...attributes]),
-      written(events),
-      status._tag === "Ended" ? written(status.exit) : "",
-      status._tag === "Ended" && Exit.isFailure(status.exit) ? Cause.pretty(status.exit.cause) : ""
-    ])
-  return { lines, spans, spansWritten, layer }
-}
-
 describe("Secrets of credentials", () => {
   verifies("C-133", "are in no log, span, metric, error, nor on the list of what is outstanding", () => {
-    const { layer: observed, lines, spans, spansWritten } = sinks()
+    const observed = Sinks.make()
     return Effect.gen(function* () {
       const litellm = yield* LiteLlmServer.make
       const oauth = yield* OAuthServer.make
@@ -169,14 +128,14 @@ describe("Secrets of credentials", () => {
       // The search would find something: the values were there, and so were the sinks.
       assert.isAbove(fake.calls.length, 5)
       assert.isAbove(litellm.state.made, 3)
-      assert.isAbove(lines.length, 20)
-      assert.isAbove(spans.length, 50)
+      assert.isAbove(observed.logs.length, 20)
+      assert.isAbove(observed.spans().length, 250)
       assert.isAbove(kept.length, 10)
       for (const [sink, text] of Object.entries({
-        logs: lines.join("\n"),
-        spans: spansWritten().join("\n"),
-        metrics: written(yield* Metric.snapshot),
-        errors: seen.map(written).join("\n"),
+        logs: observed.logs.join("\n"),
+        spans: observed.spans().join("\n"),
+        metrics: Sinks.written(yield* Metric.snapshot),
+        errors: seen.map(Sinks.written).join("\n"),
         list: kept.join("\n")
       })) {
         const at = text.indexOf("CANARY")
@@ -184,6 +143,6 @@ describe("Secrets of credentials", () => {
         assert.notInclude(text, Buffer.from("CANARY").toString("base64"), sink)
         assert.notInclude(text, sealingKey, sink)
       }
-    }).pipe(Effect.provide(observed))
+    }).pipe(Effect.provide(observed.layer))
   })
 })

@@ -1,18 +1,26 @@
+import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem, Layer, Redacted, Schema, Stream } from "effect"
+import { Context, Effect, Exit, FileSystem, Layer, Redacted, Schema, Scope, Stream } from "effect"
 import { HttpClient } from "effect/http"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import * as Budgets from "../../src/authority/Budgets.ts"
+import type * as Credentials from "../../src/authority/Credentials.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
+import * as LiteLlmProvisioner from "../../src/node/LiteLlmProvisioner.ts"
 import * as NodeArcp from "../../src/node/NodeArcp.ts"
 import * as NodeWebSocketListener from "../../src/node/NodeWebSocketListener.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
+import * as LiteLlmServer from "./LiteLlmServer.ts"
 import * as WebServer from "./WebServer.ts"
 
 const Fetch = Agent.make({ name: "fetch", input: Schema.String, output: Schema.String })
 const FetchLive = Fetch.toLayer((url) => Effect.flatMap(HttpClient.get(url), ({ text }) => text))
+
+const Writer = Agent.make({ name: "writer", input: Schema.Literals(["hold", "go"]), output: Schema.String })
+const WriterLive = Writer.toLayer((what) => (what === "hold" ? Effect.never : Effect.succeed("done")))
 
 const token = Redacted.make("secret")
 
@@ -95,6 +103,89 @@ describe("the usual host on Node", () => {
         assert.strictEqual(error._tag, "InternalError")
         assert.include(error.message, "more than 3 bytes")
       }).pipe(Effect.provide(connected({ maxGatheredBytes: 3 })))
+    })
+  )
+
+  it.live("mints credentials, and remembers over its death which of them are outstanding", () =>
+    Effect.gen(function* () {
+      const litellm = yield* LiteLlmServer.make
+      const directory = yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
+      const life = Layer.fresh(
+        NodeArcp.layerServer(WriterLive, {
+          tokens: [{ token, principal: "ada" }],
+          credentials: {
+            directory,
+            provisioners: [
+              LiteLlmProvisioner.make({
+                url: litellm.url,
+                masterKey: Redacted.make(LiteLlmServer.masterKey),
+                modelsByDefault: ["gpt-4o"]
+              })
+            ]
+          }
+        })
+      )
+      const begun = Effect.gen(function* () {
+        const { url } = yield* NodeWebSocketListener.Address
+        const client = yield* Layer.build(Layer.fresh(NodeArcp.layerClient({ url, token })))
+        const job = yield* Context.get(client, ArcpClient.ArcpClient).submit(Writer, "hold")
+        const [key] = job.credentials
+        assert.strictEqual(litellm.complete(Redacted.value(key!.value), "gpt-4o").status, 200)
+        return key!
+      })
+      // A process that is killed closes nothing.
+      const key = yield* Effect.provideContext(begun, yield* Layer.buildWithScope(life, yield* Scope.make()))
+      assert.lengthOf(litellm.keys, 1)
+      const scope = yield* Scope.make()
+      const next = yield* Effect.provideContext(begun, yield* Layer.buildWithScope(life, scope))
+      assert.strictEqual(litellm.complete(Redacted.value(key.value), "gpt-4o").status, 401)
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(litellm.complete(Redacted.value(next.value), "gpt-4o").status, 401)
+      assert.lengthOf(litellm.keys, 0)
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("does not start with a provisioner, a directory or a bound that cannot be used", () =>
+    Effect.gen(function* () {
+      const start = (directory: string, url: string, bounds?: Credentials.Options) =>
+        Layer.build(
+          NodeArcp.layerServer(WriterLive, {
+            tokens: [{ token, principal: "ada" }],
+            credentials: { directory, provisioners: [LiteLlmProvisioner.make({ url, masterKey: token })], ...bounds }
+          })
+        ).pipe(Effect.scoped, Effect.exit)
+      const directory = yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
+      const url = "https://llm.example.com"
+      const failures = [
+        yield* start(directory, "http://llm.example.com"),
+        yield* start("/dev/null/x", url),
+        yield* start(directory, url, { maxPerJob: 0 })
+      ].map((exit) => (Exit.isFailure(exit) ? String(exit.cause) : "none"))
+      assert.match(failures[0]!, /InvalidProvisioner/)
+      assert.match(failures[1]!, /CredentialStoreError/)
+      assert.match(failures[2]!, /RangeError.*Credentials\.maxPerJob/)
+      assert.isTrue(Exit.isSuccess(yield* start(directory, url)))
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("asks the budgets that it was given", () =>
+    Effect.gen(function* () {
+      const opened: Array<string> = []
+      const budgets = Layer.effect(
+        Budgets.Budgets,
+        Effect.map(Budgets.Budgets, ({ open }) =>
+          Budgets.Budgets.of({
+            open: (options) => Effect.suspend(() => (opened.push(options.job), open(options)))
+          })
+        )
+      ).pipe(Layer.provide(Budgets.layer))
+      const server = NodeArcp.layerServer(WriterLive, { tokens: [{ token, principal: "ada" }], budgets })
+      yield* Effect.gen(function* () {
+        const { url } = yield* NodeWebSocketListener.Address
+        const client = yield* Layer.build(NodeArcp.layerClient({ url, token }))
+        yield* Context.get(client, ArcpClient.ArcpClient).run(Writer, "go", { lease: { "cost.budget": ["USD:1"] } })
+        assert.lengthOf(opened, 1)
+      }).pipe(Effect.provide(server))
     })
   )
 

@@ -1,8 +1,8 @@
 /**
  * What running jobs hold: their credentials, the values that these have now, and every handle that is to be revoked with the job.
  */
-import { Clock, Duration, Effect, type Fiber, MutableHashMap, Option, Redacted } from "effect"
-import type * as Credential from "../../protocol/Credential.ts"
+import { Clock, Deferred, Duration, Effect, type Fiber, MutableHashMap, Option, Redacted, Schema } from "effect"
+import * as Credential from "../../protocol/Credential.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as CredentialProvisioner from "../CredentialProvisioner.ts"
 import type * as CredentialStore from "../CredentialStore.ts"
@@ -19,6 +19,8 @@ export interface Live {
   rotation: Fiber.Fiber<boolean, CredentialProvisioner.ProvisionError> | undefined
   /** Replaces it in time, as long as the job runs. */
   renewal: Fiber.Fiber<void> | undefined
+  /** Done once the submitter has been sent the value that it has now; nothing if nobody waits for that. */
+  told: Deferred.Deferred<void> | undefined
 }
 
 /** Handles by their provisioner and themselves. */
@@ -27,7 +29,7 @@ export type Records = Map<string, CredentialStore.Outstanding>
 /** What one job holds. */
 export interface Held {
   readonly request: CredentialProvisioner.Request
-  readonly onRotated: (credential: Ids.CredentialId) => Effect.Effect<void>
+  readonly onRotated: (credential: Ids.CredentialId, told: Effect.Effect<void>) => Effect.Effect<void>
   readonly credentials: Map<Ids.CredentialId, Live>
   /** All that is to be revoked with the job. */
   readonly records: Records
@@ -48,14 +50,25 @@ export const wireOf = ({ id, issued }: Live): Credential.Credential => ({ id, ..
 export const malformed = (provisioner: CredentialProvisioner.Provisioner, message: string) =>
   new CredentialProvisioner.ProvisionError({ provisioner: provisioner.name, reason: "Malformed", message })
 
-/** Fails for what nobody could use. */
+const encode = Schema.encodeUnknownOption(Credential.Credential)
+
+/** What was issued, as it can be told. Fails for what nobody could use. */
 export const check = (
   provisioner: CredentialProvisioner.Provisioner,
-  { credential }: CredentialProvisioner.Issued
-): Effect.Effect<void, CredentialProvisioner.ProvisionError> =>
-  credential.scheme === "" || Redacted.value(credential.value) === "" || credential.endpoint === ""
-    ? Effect.fail(malformed(provisioner, "a credential without scheme, value or endpoint"))
-    : Effect.void
+  issued: CredentialProvisioner.Issued
+): Effect.Effect<CredentialProvisioner.Issued, CredentialProvisioner.ProvisionError> => {
+  const { endpoint, scheme, value: given, ...rest } = issued.credential
+  const secret = Redacted.value(given)
+  if (scheme === "" || secret === "" || endpoint === "") {
+    return Effect.fail(malformed(provisioner, "a credential without scheme, value or endpoint"))
+  }
+  // However the provisioner has labelled it.
+  const value = Redacted.make(secret, { label: "credential" })
+  const credential = { ...rest, scheme, value, endpoint }
+  return Option.isNone(encode({ id: "cred_", ...credential }))
+    ? Effect.fail(malformed(provisioner, "a credential that is not as the protocol has it"))
+    : Effect.succeed({ ...issued, credential })
+}
 
 export const gone = (held: Held) =>
   new CredentialProvisioner.ProvisionError({
@@ -116,9 +129,11 @@ export const make = Effect.fnUntraced(function* (revocations: Revocations.Revoca
       siblings?.delete(job)
       if (siblings?.size === 0) children.delete(parent.value)
     }
-    for (const { issued, renewal } of held.credentials.values()) {
+    for (const { issued, renewal, told } of held.credentials.values()) {
       MutableHashMap.remove(values, issued.credential.value)
       renewal?.interruptUnsafe()
+      // There is nobody to be told any more.
+      if (told !== undefined) Deferred.doneUnsafe(told, Effect.void)
     }
   }
 

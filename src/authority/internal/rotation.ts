@@ -1,7 +1,7 @@
 /**
  * Replaces credentials of running jobs: on demand, and before they run out.
  */
-import { Clock, type Duration, Effect, Fiber, FiberSet, Option, Redacted, type Semaphore } from "effect"
+import { Clock, Deferred, type Duration, Effect, Fiber, FiberSet, Option, Redacted, type Semaphore } from "effect"
 import type * as CredentialProvisioner from "../CredentialProvisioner.ts"
 import * as Holdings from "./holdings.ts"
 import * as Revocations from "./revocations.ts"
@@ -35,12 +35,15 @@ export const make = Effect.fnUntraced(function* (
 
   /** Tells the submitter, and is not held up for longer than it may be. */
   const announce = Effect.fnUntraced(function* (held: Holdings.Held, live: Holdings.Live) {
-    const told = announcing(
-      Effect.catchDefect(held.onRotated(live.id), () =>
+    const told = Deferred.makeUnsafe<void>()
+    live.told = told
+    const telling = announcing(
+      Effect.catchDefect(held.onRotated(live.id, Deferred.await(told)), () =>
         Effect.logError("A submitter could not be told of a rotated credential", factsOf(held, live))
       )
     )
-    yield* Effect.timeoutOption(Fiber.await(told), limits.announceTimeout)
+    yield* Effect.timeoutOption(Fiber.await(telling), limits.announceTimeout)
+    Deferred.doneUnsafe(told, Effect.void)
   })
 
   const replace = Effect.fnUntraced(function* (held: Holdings.Held, live: Holdings.Live, rotate: Rotate) {
@@ -58,11 +61,11 @@ export const make = Effect.fnUntraced(function* (
       )
 
     /** Decides what the call has brought; fails before anything is changed. */
-    const take = Effect.fnUntraced(function* (next: CredentialProvisioner.Issued) {
-      const key = Holdings.keyOf(provisioner, next.handle)
-      const record = yield* remember(next.handle)
+    const take = Effect.fnUntraced(function* (given: CredentialProvisioner.Issued) {
+      const key = Holdings.keyOf(provisioner, given.handle)
+      const record = yield* remember(given.handle)
       certain.add(key)
-      yield* Holdings.check(provisioner, next)
+      const next = yield* Holdings.check(provisioner, given)
       if (held.ended) return yield* Holdings.gone(held)
       const { value } = next.credential
       const isSame = Redacted.value(value) === Redacted.value(live.issued.credential.value)

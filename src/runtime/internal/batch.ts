@@ -67,22 +67,35 @@ export const addOwn = (batch: Batch, type: string, tail: string, frame: Frame): 
 }
 
 /**
- * Adds a page of a journal. What the session does not see takes no number, and ends a range. Of a job whose children the session is sent,
- * what comes behind the word of a new one waits: that child is to be introduced first.
+ * What of a page can be sent at once, and the child that it ends with the word of. Of a job whose children the session is sent, what comes
+ * behind the word of a new one waits: that child is to be introduced first.
  */
+export const untilChild = (
+  source: AckWindow.Source,
+  page: JobJournal.Page,
+  isNew: (child: Ids.JobId) => boolean
+): { readonly page: JobJournal.Page; readonly child: Ids.JobId | undefined } => {
+  if (!source.paces) return { page, child: undefined }
+  for (const [index, { note }] of page.entries.entries()) {
+    if (note?._tag !== "Child" || !isNew(note.job)) continue
+    return { page: { ...page, entries: page.entries.slice(0, index + 1), ended: false }, child: note.job }
+  }
+  return { page, child: undefined }
+}
+
+/** Adds a page of a journal. What the session does not see takes no number, and ends a range. */
 export const addPage = (
   batch: Batch,
   source: AckWindow.Source,
   page: JobJournal.Page,
+  child: Ids.JobId | undefined,
   session: { readonly features: ReadonlySet<Feature.Feature>; readonly profile: Dialect.Profile },
-  isNew: (child: Ids.JobId) => boolean,
   frame: Frame
 ): void => {
   let from = 0
   let count = 0
   let characters = 0
-  let child: Ids.JobId | undefined
-  let lastOffset = page.firstOffset + page.entries.length - 1
+  const lastOffset = page.firstOffset + page.entries.length - 1
   const flush = () => {
     if (count === 0) return
     const firstSeq = batch.seq - count + 1
@@ -99,13 +112,16 @@ export const addPage = (
     const text = frame(entry.type, ++batch.seq, View.projected(entry, session.profile))
     characters += text.length
     batch.frames.push(text)
-    if (entry.note?._tag !== "Child" || !source.paces || !isNew(entry.note.job)) continue
-    child = entry.note.job
-    lastOffset = page.firstOffset + index
-    break
   }
   flush()
   batch.characters += characters
-  const ended = page.ended && child === undefined
-  batch.pages.push({ source, cursor: source.cursor, ended, lastSeq: batch.seq, lastOffset, characters, child })
+  batch.pages.push({
+    source,
+    cursor: source.cursor,
+    ended: page.ended,
+    lastSeq: batch.seq,
+    lastOffset,
+    characters,
+    child
+  })
 }

@@ -41,8 +41,9 @@ export const replay = Effect.fnUntraced(function* <E>(
         done++
       } else {
         const offset = stamp.firstOffset + done
-        const page = yield* reveal(stamp.job, yield* journal.read(stamp.job, offset - 1, characters))
-        const entries = page.entries.slice(0, stamp.count - done)
+        const page = yield* journal.read(stamp.job, offset - 1, characters)
+        const sent = { ...page, entries: page.entries.slice(0, stamp.count - done) }
+        const { entries } = yield* reveal(stamp.job, sent)
         if (entries.length === 0 || page.firstOffset !== offset) return yield* new Uncovered()
         for (const entry of entries) {
           const place = stamp.firstSeq + done++

@@ -14,7 +14,7 @@ const growths = (["server", "client"] as const).flatMap((role) =>
       id: `${role}${id}${half}`,
       name: `${role}, ${name}, growth by the ${half} half`,
       unit: "MiB",
-      ...(id === "Rss" ? { demand: 32 } : undefined)
+      ...(id === "Rss" ? { demands: [{ atMost: 32 }] } : undefined)
     }))
   )
 )
@@ -36,7 +36,7 @@ export const acknowledged = Case.make({
     const run = async () => {
       const server = await stage.start<Server>("server", "server")
       const client = await stage.start<Client>("client", "client")
-      await client.call("open", { url: await server.call("url", undefined) })
+      await client.call("open", { url: await server.call("serve", {}) })
       const memory = async () => ({
         server: await server.call("memory", undefined),
         client: await client.call("memory", undefined)

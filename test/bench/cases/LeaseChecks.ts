@@ -13,8 +13,8 @@ export const leaseChecks = Case.make({
     { id: "read", name: "a path, covered", unit: "checks/s" },
     { id: "fetch", name: "a URL, covered", unit: "checks/s" },
     { id: "denied", name: "a path, denied", unit: "checks/s" },
-    { id: "oneKiB", name: "hostile pattern of 1 KiB", unit: "us", demand: 100 },
-    { id: "fullCapability", name: "hostile patterns, 8 KiB", unit: "us", demand: 500 }
+    { id: "oneKiB", name: "hostile pattern of 1 KiB", unit: "us", demands: [{ atMost: 100 }] },
+    { id: "fullCapability", name: "hostile patterns, 8 KiB", unit: "us", demands: [{ atMost: 500 }] }
   ],
   open: async (stage) => {
     const millis = stage.scale.quick ? 60 : 400

@@ -34,9 +34,24 @@ export const slowReader = Case.make({
   metrics: [
     ...resident("server"),
     ...resident("client"),
-    { id: "serverGrowth", name: "server, growth", unit: "MiB", demand: defaults.pacingWindow / mebi + slack },
-    { id: "clientGrowth", name: "client, growth", unit: "MiB", demand: defaults.pacingWindow / mebi + slack },
-    { id: "detachedGrowth", name: "server, growth", unit: "MiB", demand: defaults.maxJournalPerJob / mebi + slack },
+    {
+      id: "serverGrowth",
+      name: "server, growth",
+      unit: "MiB",
+      demands: [{ atMost: defaults.pacingWindow / mebi + slack }]
+    },
+    {
+      id: "clientGrowth",
+      name: "client, growth",
+      unit: "MiB",
+      demands: [{ atMost: defaults.pacingWindow / mebi + slack }]
+    },
+    {
+      id: "detachedGrowth",
+      name: "server, growth",
+      unit: "MiB",
+      demands: [{ atMost: defaults.maxJournalPerJob / mebi + slack }]
+    },
     { id: "said", name: "said", unit: "events" },
     { id: "read", name: "read", unit: "events" }
   ],
@@ -48,7 +63,7 @@ export const slowReader = Case.make({
     const start = async () => {
       const server = await stage.start<Server>("server", "server")
       const client = await stage.start<Client>("client", "client")
-      await client.call("open", { url: await server.call("url", undefined) })
+      await client.call("open", { url: await server.call("serve", {}) })
       await client.call("slowly", rate)
       return { server, client }
     }
@@ -78,7 +93,7 @@ export const slowReader = Case.make({
         server: { memory: () => server.call("memory", undefined) },
         client: { memory: () => client.call("memory", undefined) }
       })
-      const said = await server.call("steady", undefined)
+      const said = await server.call("said", undefined)
       const read = await client.call("read", undefined)
       await stage.stop(client)
       await stage.stop(server)
@@ -91,7 +106,7 @@ export const slowReader = Case.make({
       const read = await client.call("read", undefined)
       await stage.stop(client)
       const { growth, values } = await watch({ server: { memory: () => server.call("memory", undefined) } })
-      const said = await server.call("steady", undefined)
+      const said = await server.call("said", undefined)
       await stage.stop(server)
       return { ...values, detachedGrowth: growth("server"), said, read }
     }

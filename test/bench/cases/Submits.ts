@@ -19,6 +19,9 @@ const timed = ({
   result99: micros(results, 0.99)
 })
 
+const system = "runtime and ArcpClient"
+const raw = "ws, JSON echo"
+
 /** How long a job takes that does nothing. */
 export const submits = Case.make({
   id: "submits",
@@ -27,9 +30,14 @@ export const submits = Case.make({
   metrics: [
     { id: "accepted50", name: "to accepted, p50", unit: "us", against: "result50" },
     { id: "accepted99", name: "to accepted, p99", unit: "us", against: "result99" },
-    { id: "result50", name: "to result, p50", unit: "us" },
+    { id: "result50", name: "to result, p50", unit: "us", demands: [{ of: system, to: { subject: raw }, atMost: 3 }] },
     { id: "result99", name: "to result, p99", unit: "us" },
-    { id: "rate", name: "64 in flight", unit: "jobs/s" }
+    {
+      id: "rate",
+      name: "64 in flight",
+      unit: "jobs/s",
+      demands: [{ of: system, to: { subject: raw }, atLeast: 0.4 }]
+    }
   ],
   open: async (stage) => {
     const [count, many] = stage.scale.quick ? [100, 600] : [2000, 10_000]
@@ -40,12 +48,12 @@ export const submits = Case.make({
       stage.start<RawServer>("rawServer", "rawServer"),
       stage.start<RawClient>("rawClient", "rawClient")
     ])
-    const [url, rawUrl] = await Promise.all([server.call("url", undefined), rawServer.call("url", undefined)])
+    const [url, rawUrl] = await Promise.all([server.call("serve", {}), rawServer.call("serve", {})])
     await client.call("open", { url })
 
     return [
       {
-        name: "runtime and ArcpClient",
+        name: system,
         kind: "system",
         run: async () => ({
           ...timed(await client.call("latencies", { count })),
@@ -61,7 +69,7 @@ export const submits = Case.make({
         })
       },
       {
-        name: "ws, JSON echo",
+        name: raw,
         kind: "raw",
         run: async () => {
           const times = await rawClient.call("echo", { url: rawUrl, count })

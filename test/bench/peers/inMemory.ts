@@ -10,6 +10,7 @@ import * as MemoryTransport from "../../../src/transport/MemoryTransport.ts"
 import * as Agents from "../Agents.ts"
 import * as Drive from "../Drive.ts"
 import * as Peer from "../Peer.ts"
+import * as Timing from "../Timing.ts"
 import * as Workload from "../Workload.ts"
 
 const token = Redacted.make(Workload.token)
@@ -26,12 +27,9 @@ const sequence = Array.from({ length: batchSize }, (_, index) => index)
 const [first, ...rest] = sequence.map((index) => Workload.encodeEvent(index, Workload.eventBody()))
 const batch: NonEmptyReadonlyArray<string> = [first!, ...rest]
 
-const perSecond = (count: number, began: number) => count / ((performance.now() - began) / 1000)
-
 const network = (count: number) =>
   Effect.gen(function* () {
     const [near, far] = yield* MemoryTransport.pair()
-    const began = performance.now()
     const send = Effect.gen(function* () {
       for (let sent = 0; sent < count; sent += batchSize) yield* near.send(batch)
     })
@@ -39,25 +37,23 @@ const network = (count: number) =>
       for (let received = 0; received < count;) received += (yield* far.pull).length
     })
     yield* Effect.all([send, receive], { concurrency: 2, discard: true })
-    return perSecond(count, began)
   })
 
 /** Text and back, with one turn of the event loop's microtasks for each batch. */
 const json = async (count: number) => {
   const id = "msg_01JZBENCH000000000000000AA"
-  const began = performance.now()
   for (let done = 0; done < count; done += batchSize) {
     const texts = sequence.map((index) => JSON.stringify(Workload.eventFrame(done + index, id)))
     const frames = (await Promise.resolve(texts)).map((text): unknown => JSON.parse(text))
     if (frames.length !== batchSize) throw new Error("a frame was lost")
   }
-  return perSecond(count, began)
 }
 
 const commands = {
-  events: ({ count }: { readonly count: number }) => runtime.runPromise(Drive.events(count)),
-  network: ({ count }: { readonly count: number }) => Effect.runPromise(network(count)),
-  json: ({ count }: { readonly count: number }) => json(count)
+  events: ({ count }: { readonly count: number }) =>
+    Timing.throughput(count, () => runtime.runPromise(Drive.events(count))),
+  network: ({ count }: { readonly count: number }) => Timing.throughput(count, () => Effect.runPromise(network(count))),
+  json: ({ count }: { readonly count: number }) => Timing.throughput(count, () => json(count))
 }
 
 export type Commands = typeof commands

@@ -1,105 +1,97 @@
 /**
- * A client made of `ws` alone: against the raw server it shows what the machine can do, against ours what is the server's part.
+ * A client made of `ws` alone, for events and for jobs that do nothing.
  */
-import { once } from "node:events"
-import { WebSocket } from "ws"
 import * as Peer from "../Peer.ts"
+import * as Raw from "../Raw.ts"
+import * as Timing from "../Timing.ts"
 import * as Workload from "../Workload.ts"
-import type { Order } from "./rawServer.ts"
-
-let lastId = 0
-const nextId = () => `msg_bench_${++lastId}`
-
-const connect = async (url: string): Promise<WebSocket> => {
-  const ws = new WebSocket(url, { perMessageDeflate: false })
-  await once(ws, "open")
-  return ws
-}
-
-interface Frame {
-  readonly type: string
-  readonly session_id: string
-  readonly payload: { readonly request_id?: string; readonly result?: unknown }
-}
-
-const parse = (data: unknown): Frame => JSON.parse(String(data))
-
-/** Says hello and waits for the welcome. */
-const greet = async (url: string): Promise<{ readonly ws: WebSocket; readonly session: string }> => {
-  const ws = await connect(url)
-  const answer = once(ws, "message")
-  ws.send(JSON.stringify(Workload.helloFrame(nextId())))
-  const welcome = parse((await answer)[0])
-  if (welcome.type !== "session.welcome") throw new Error(`the runtime answered with ${welcome.type}`)
-  return { ws, session: welcome.session_id }
-}
-
-const close = async (ws: WebSocket) => {
-  const closed = once(ws, "close")
-  ws.close(1000)
-  await closed
-}
-
-/** Frames per second from what is said until `count` frames have come, and after them one that `isLast`. */
-const receive = (
-  ws: WebSocket,
-  said: unknown,
-  count: number,
-  options: { readonly parses: boolean; readonly isLast?: (frame: Frame) => boolean }
-) =>
-  new Promise<{ readonly rate: number; readonly bytes: number }>((resolve) => {
-    let frames = 0
-    let bytes = 0
-    const began = performance.now()
-    const onMessage = (data: Buffer) => {
-      bytes += data.length
-      if (options.parses) parse(data)
-      if (++frames < count || options.isLast?.(parse(data)) === false) return
-      ws.off("message", onMessage)
-      resolve({ rate: count / ((performance.now() - began) / 1000), bytes: bytes / frames })
-    }
-    ws.on("message", onMessage)
-    ws.send(JSON.stringify(said))
-  })
+import type { Download, Order } from "./rawServer.ts"
 
 /** Whether a job goes on after a frame of this type. */
 const isOnTheWay = (type: string) => type === "job.accepted" || type === "job.event"
 
-const held: Array<WebSocket> = []
+const echoSubmit = (session: string) => Workload.submitFrame(session, Raw.nextId(), Workload.Echo, Workload.echoInput)
+
+const closeAll = (connections: ReadonlyArray<{ readonly ws: Parameters<typeof Raw.close>[0] }>) =>
+  Promise.all(connections.map(({ ws }) => Raw.close(ws)))
 
 const commands = {
-  /** Receives a flood of the raw server. */
-  flood: async ({ order, parses, url }: { readonly url: string; readonly order: Order; readonly parses: boolean }) => {
-    const ws = await connect(`${url}/flood`)
-    const received = await receive(ws, order, order.count, { parses })
-    await close(ws)
-    return received.rate
+  /** Receives floods of the raw server, `order.count` events over each of so many connections. */
+  flood: async ({
+    connections,
+    order,
+    parses,
+    url
+  }: {
+    readonly url: string
+    readonly order: Order
+    readonly parses: boolean
+    readonly connections: number
+  }) => {
+    const opened = await Raw.openMany(connections, async () => ({ ws: await Raw.connect(`${url}/flood`) }))
+    let bytes = 0
+    const rate = await Timing.throughput(order.count * connections, async () => {
+      const received = opened.map(({ ws }) => Raw.count(ws, order.count, parses))
+      for (const { ws } of opened) Raw.send(ws, order)
+      for (const each of await Promise.all(received)) bytes += each.bytes
+    })
+    await closeAll(opened)
+    return { rate, bytes: bytes / (order.count * connections) }
   },
 
-  /** Receives a flood of the runtime: the acceptance, the events, and the result in the end. */
-  events: async ({ count, url }: { readonly url: string; readonly count: number }) => {
-    const { session, ws } = await greet(url)
-    const submit = Workload.submitFrame(session, nextId(), Workload.Flood, { count, message: Workload.message })
-    const received = await receive(ws, submit, count + 2, {
-      parses: false,
-      isLast: ({ payload, type }) => type === "job.result" && payload.result === count
+  /** Receives floods of the runtime, from the submits to the results: so many jobs of `count` events in each of so many sessions. */
+  events: async ({
+    count,
+    jobs,
+    sessions,
+    url
+  }: {
+    readonly url: string
+    readonly count: number
+    readonly jobs: number
+    readonly sessions: number
+  }) => {
+    const opened = await Raw.openMany(sessions, () => Raw.greet(url))
+    const submit = ({ session, ws }: Raw.Greeted, count: number) =>
+      Raw.send(ws, Workload.submitFrame(session, Raw.nextId(), Workload.Flood, { count, message: Workload.message }))
+
+    // A job that says nothing shows how many frames there are beside its events, so that the receiver has only to count.
+    const [first] = opened
+    let around = 0
+    const probed = Raw.next(first!.ws, ({ type }) => {
+      around++
+      return type === "job.result"
     })
-    await close(ws)
-    return received
+    submit(first!, 0)
+    await probed
+
+    const frames = jobs * (count + around)
+    let bytes = 0
+    const rate = await Timing.throughput(count * jobs * sessions, async () => {
+      const received = opened.map(({ ws }) => Raw.count(ws, frames))
+      for (const each of opened) for (let job = 0; job < jobs; job++) submit(each, count)
+      for (const each of await Promise.all(received)) {
+        const { payload, type } = Raw.parse(each.last)
+        if (type !== "job.result" || payload.result !== count) throw new Error(`the last frame was a ${type}`)
+        bytes += each.bytes
+      }
+    })
+    await closeAll(opened)
+    return { rate, bytes: bytes / (frames * sessions) }
   },
 
   /** One round trip after the other, in milliseconds. */
   echo: async ({ count, url }: { readonly url: string; readonly count: number }) => {
-    const ws = await connect(`${url}/echo`)
+    const ws = await Raw.connect(`${url}/echo`)
     const times: Array<number> = []
     for (let run = 0; run < count; run++) {
       const began = performance.now()
-      const answer = new Promise<Frame>((resolve) => ws.once("message", (data) => resolve(parse(data))))
-      ws.send(JSON.stringify(Workload.submitFrame("sess_bench", nextId(), Workload.Echo, Workload.echoInput)))
+      const answer = Raw.next(ws, () => true)
+      Raw.send(ws, echoSubmit("sess_bench"))
       await answer
       times.push(performance.now() - began)
     }
-    await close(ws)
+    await Raw.close(ws)
     return times
   },
 
@@ -113,89 +105,97 @@ const commands = {
     readonly count: number
     readonly width: number
   }) => {
-    const ws = await connect(`${url}/echo`)
-    const rate = await new Promise<number>((resolve) => {
-      let sent = 0
-      let answered = 0
-      const began = performance.now()
-      const send = () => {
-        sent++
-        ws.send(JSON.stringify(Workload.submitFrame("sess_bench", nextId(), Workload.Echo, Workload.echoInput)))
-      }
-      ws.on("message", (data) => {
-        parse(data)
-        if (++answered === count) resolve(count / ((performance.now() - began) / 1000))
-        else if (sent < count) send()
-      })
-      while (sent < Math.min(width, count)) send()
-    })
-    await close(ws)
+    const ws = await Raw.connect(`${url}/echo`)
+    const rate = await Timing.throughput(
+      count,
+      () =>
+        new Promise<void>((resolve) => {
+          let sent = 0
+          let answered = 0
+          const send = () => {
+            sent++
+            Raw.send(ws, echoSubmit("sess_bench"))
+          }
+          ws.on("message", (data) => {
+            Raw.parse(data)
+            if (++answered === count) resolve()
+            else if (sent < count) send()
+          })
+          while (sent < Math.min(width, count)) send()
+        })
+    )
+    await Raw.close(ws)
     return rate
   },
 
   /** Jobs of the runtime one after the other: milliseconds to the acceptance and to the result. */
   latencies: async ({ count, url }: { readonly url: string; readonly count: number }) => {
-    const { session, ws } = await greet(url)
+    const { session, ws } = await Raw.greet(url)
     const accepted: Array<number> = []
     const results: Array<number> = []
     for (let run = 0; run < count; run++) {
       const began = performance.now()
-      await new Promise<void>((resolve, reject) => {
-        const onMessage = (data: unknown) => {
-          const { type } = parse(data)
-          if (type === "job.accepted") accepted.push(performance.now() - began)
-          if (isOnTheWay(type)) return
-          ws.off("message", onMessage)
-          if (type !== "job.result") return reject(new Error(`unexpected ${type}`))
-          results.push(performance.now() - began)
-          resolve()
-        }
-        ws.on("message", onMessage)
-        ws.send(JSON.stringify(Workload.submitFrame(session, nextId(), Workload.Echo, Workload.echoInput)))
+      const ended = Raw.next(ws, ({ type }) => {
+        if (type === "job.accepted") accepted.push(performance.now() - began)
+        return !isOnTheWay(type)
       })
+      Raw.send(ws, echoSubmit(session))
+      const { type } = await ended
+      if (type !== "job.result") throw new Error(`unexpected ${type}`)
+      results.push(performance.now() - began)
     }
-    await close(ws)
+    await Raw.close(ws)
     return { accepted, results }
   },
 
   /** Jobs of the runtime per second with `width` of them under way at any time. */
   inFlight: async ({ count, url, width }: { readonly url: string; readonly count: number; readonly width: number }) => {
-    const { session, ws } = await greet(url)
-    const rate = await new Promise<number>((resolve, reject) => {
-      let sent = 0
-      let done = 0
-      const began = performance.now()
-      const send = () => {
-        sent++
-        ws.send(JSON.stringify(Workload.submitFrame(session, nextId(), Workload.Echo, Workload.echoInput)))
-      }
-      ws.on("message", (data) => {
-        const { type } = parse(data)
-        if (isOnTheWay(type)) return
-        if (type !== "job.result") return reject(new Error(`unexpected ${type}`))
-        if (++done === count) resolve(count / ((performance.now() - began) / 1000))
-        else if (sent < count) send()
-      })
-      while (sent < Math.min(width, count)) send()
-    })
-    await close(ws)
+    const { session, ws } = await Raw.greet(url)
+    const rate = await Timing.throughput(
+      count,
+      () =>
+        new Promise<void>((resolve, reject) => {
+          let sent = 0
+          let done = 0
+          const send = () => {
+            sent++
+            Raw.send(ws, echoSubmit(session))
+          }
+          ws.on("message", (data) => {
+            const { type } = Raw.parse(data)
+            if (isOnTheWay(type)) return
+            if (type !== "job.result") return reject(new Error(`unexpected ${type}`))
+            if (++done === count) resolve()
+            else if (sent < count) send()
+          })
+          while (sent < Math.min(width, count)) send()
+        })
+    )
+    await Raw.close(ws)
     return rate
   },
 
-  /** Opens connections that say nothing more; `greets` makes each of them a session. */
-  hold: async ({ count, greets, url }: { readonly url: string; readonly count: number; readonly greets: boolean }) => {
-    const open = async () => {
-      const ws = greets ? (await greet(url)).ws : await connect(url)
-      held.push(ws)
-    }
-    for (let opened = 0; opened < count; opened += 32) {
-      await Promise.all(Array.from({ length: Math.min(32, count - opened) }, open))
-    }
-    return held.length
-  },
-
-  release: async () => {
-    await Promise.all(held.splice(0).map(close))
+  /** Receives a streamed result of the raw server; parts per second. */
+  download: async ({ document, url }: { readonly url: string; readonly document: Download }) => {
+    const ws = await Raw.connect(`${url}/document`)
+    const rate = await Timing.throughput(
+      document.parts,
+      () =>
+        new Promise<void>((resolve, reject) => {
+          let bytes = 0
+          ws.on("message", (data) => {
+            const { body } = Raw.parse(data).payload
+            if (body === undefined) return reject(new Error("a frame without a body"))
+            bytes += Workload.sizeOf(body.data, body.encoding)
+            if (body.more) return
+            if (bytes === document.parts * Workload.partSize) resolve()
+            else reject(new Error(`${bytes} bytes of ${document.parts} parts arrived`))
+          })
+          Raw.send(ws, document)
+        })
+    )
+    await Raw.close(ws)
+    return rate
   }
 }
 
