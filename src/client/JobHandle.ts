@@ -63,6 +63,31 @@ export interface JobHandle<out A, out E = never> {
   readonly result: Effect.Effect<A, ClientError.JobFailure<E>>
 
   /**
+   * The result as it comes: bytes, of text those of its UTF-8, in constant memory however large it is. A reader that is slow slows down
+   * the agent, as one of {@link JobHandle.events} does, and with `ack: "manual"` it acknowledges by itself. Ends when the job has succeeded
+   * and all was there, and fails as {@link JobHandle.result} does, with `InvalidRequest` for chunks that do not add up. A result that was not
+   * streamed is its text, or its JSON if it is none.
+   *
+   * Once it is read, what is streamed is not put together besides: {@link JobHandle.result} of a streamed result then fails with
+   * `InvalidRequest`. May be run again, as events may. (§8.4)
+   *
+   * ```ts
+   * import { Effect, Stream } from "effect"
+   * import type { JobHandle } from "effect-arcp/client"
+   * import type { FileSystem } from "effect"
+   *
+   * const download = (job: JobHandle.JobHandle<string>, fs: FileSystem.FileSystem) => Stream.run(job.content, fs.sink("report.pdf"))
+   * ```
+   */
+  readonly content: Stream.Stream<Uint8Array, ClientError.JobFailure<E>>
+
+  /** As {@link JobHandle.content}, as text in whole characters; bytes are read as UTF-8, and are `InvalidRequest` if they are none. */
+  readonly text: Stream.Stream<string, ClientError.JobFailure<E>>
+
+  /** How many bytes of a streamed result are here: the number now, and each time that there are more, until the job has ended. */
+  readonly received: Stream.Stream<number>
+
+  /**
    * The jobs that this one has delegated to other agents, from the first to the last (§10); ends when the job does. It may be run many
    * times, also at once, and slows nothing down: of very many children the first are forgotten, and a stream that would begin with one of
    * these fails with `ResumeWindowExpired`.

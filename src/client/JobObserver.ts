@@ -58,6 +58,23 @@ export interface JobObserver<out A, out E = never> {
    */
   readonly result: Effect.Effect<A, ClientError.JobFailure<E>>
 
+  /**
+   * The result as it comes: bytes, of text those of its UTF-8, in constant memory however large it is. A reader that is slow slows down
+   * the agent, as one of {@link JobObserver.events} does, and with `ack: "manual"` it acknowledges by itself. Ends when the job has succeeded
+   * and all was there, and fails as {@link JobObserver.result} does, with `InvalidRequest` for chunks that do not add up. A result that was not
+   * streamed is its text, or its JSON if it is none.
+   *
+   * Once it is read, what is streamed is not put together besides: {@link JobObserver.result} of a streamed result then fails with
+   * `InvalidRequest`. May be run again, as events may. (§8.4) Takes a subscription with history.
+   */
+  readonly content: Stream.Stream<Uint8Array, ClientError.JobFailure<E>>
+
+  /** As {@link JobObserver.content}, as text in whole characters; bytes are read as UTF-8, and are `InvalidRequest` if they are none. */
+  readonly text: Stream.Stream<string, ClientError.JobFailure<E>>
+
+  /** How many bytes of a streamed result are here: the number now, and each time that there are more, until the job has ended. */
+  readonly received: Stream.Stream<number>
+
   /** Asks the runtime to end the job (§7.4). Only the session that submitted a job may; for others it is `PermissionDenied`. */
   readonly cancel: (reason?: string) => Effect.Effect<void, ClientError.CancelError>
 }

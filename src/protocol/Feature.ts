@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Schema } from "effect"
+import { Predicate, Schema } from "effect"
 
 /**
  * The eleven feature flags of version 1.1.
@@ -50,9 +50,20 @@ export const negotiate = (ours: Iterable<Feature>, theirs: Iterable<string>): Re
 
 /**
  * The vendor capability by which peers built with this package recognise each other: `{ "flow": 1 }` says that acknowledgements pace
- * the sender.
+ * the sender. A runtime adds its `window`, the characters that of one job may be unacknowledged.
  *
  * @category constants
  * @since 0.1.0
  */
 export const declaration = { key: "x-vendor.effect-arcp", value: { flow: 1 } } as const
+
+/**
+ * The window that a runtime declares, if it does.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const windowOf = (declared: unknown): number | undefined => {
+  const window = Predicate.hasProperty(declared, "window") ? declared.window : undefined
+  return typeof window === "number" && window > 0 ? window : undefined
+}

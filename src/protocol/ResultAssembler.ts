@@ -11,6 +11,7 @@ import { Base64 } from "effect/encoding"
 import * as ArcpError from "./ArcpError.ts"
 import type * as Ids from "./Ids.ts"
 import type * as JobEvent from "./JobEvent.ts"
+import * as Utf8 from "./Utf8.ts"
 
 /**
  * One chunk, as the event that carries it.
@@ -19,6 +20,17 @@ import type * as JobEvent from "./JobEvent.ts"
  * @since 0.1.0
  */
 export type Chunk = JobEvent.Body<"result_chunk">
+
+/**
+ * What the last frame of a job says of the result that was streamed before.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Announced {
+  readonly result_id: Ids.ResultId
+  readonly result_size?: number
+}
 
 /**
  * What was streamed.
@@ -85,14 +97,37 @@ const invalid = (result_id: string, field: string, problem: string) =>
 
 const isSame = (a: Chunk, b: Chunk) => a.data === b.data && a.encoding === b.encoding && a.more === b.more
 
-/** Neither line breaks nor stray bits in the last character: what has two spellings is no identity for a duplicate. */
-const decodeStrictly = (data: string): Uint8Array | undefined => {
-  if (/[^A-Za-z0-9+/=]/.test(data)) return undefined
-  const decoded = Base64.decode(data)
-  if (Result.isFailure(decoded)) return undefined
-  const bytes = decoded.success
-  const tail = bytes.subarray(bytes.length - (bytes.length % 3 || 3))
-  return bytes.length === 0 || data.endsWith(Base64.encode(tail)) ? bytes : undefined
+/**
+ * The text of a chunk, or its bytes. Base64 is strict, with neither line breaks nor stray bits in the last character: what has two spellings is
+ * no identity for a duplicate.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const contentOf = ({
+  chunk_seq,
+  data,
+  encoding,
+  result_id
+}: Chunk): Result.Result<string | Uint8Array, ArcpError.InvalidRequest> => {
+  if (encoding === "utf8") return Result.succeed(data)
+  const bytes = /[^A-Za-z0-9+/=]/.test(data) ? undefined : Result.getOrUndefined(Base64.decode(data))
+  const isStrict =
+    bytes !== undefined &&
+    (bytes.length === 0 || data.endsWith(Base64.encode(bytes.subarray(bytes.length - (bytes.length % 3 || 3)))))
+  return isStrict ? Result.succeed(bytes) : Result.fail(invalid(result_id, "data", `chunk ${chunk_seq} is not base64`))
+}
+
+/**
+ * The bytes in a chunk, without a look at whether they are right.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const sizeOf = ({ data, encoding }: Chunk): number => {
+  if (encoding === "utf8") return Utf8.byteLength(data)
+  const padding = data.endsWith("==") ? 2 : data.endsWith("=") ? 1 : 0
+  return Math.max(0, Math.floor((data.length * 3) / 4) - padding)
 }
 
 /**
@@ -102,7 +137,7 @@ const decodeStrictly = (data: string): Uint8Array | undefined => {
  * @since 0.1.0
  */
 export const add = (self: ResultAssembler, chunk: Chunk): Result.Result<ResultAssembler, AssemblyError> => {
-  const { chunk_seq, data, encoding, result_id } = chunk
+  const { chunk_seq, data, result_id } = chunk
   const partial = Option.getOrUndefined(HashMap.get(self.partials, result_id))
   const next = partial === undefined ? 0 : partial.last.chunk.chunk_seq + 1
   if (chunk_seq < next) {
@@ -118,11 +153,10 @@ export const add = (self: ResultAssembler, chunk: Chunk): Result.Result<ResultAs
   if (partial?.last.chunk.more === false) {
     return Result.fail(invalid(result_id, "chunk_seq", `chunk ${chunk_seq} came after the last one`))
   }
-  const bytes = encoding === "base64" ? decodeStrictly(data) : undefined
-  if (encoding === "base64" && bytes === undefined) {
-    return Result.fail(invalid(result_id, "data", `chunk ${chunk_seq} is not base64`))
-  }
-  const total = self.bytes + (bytes ?? utf8.encode(data)).length
+  const content = contentOf(chunk)
+  if (Result.isFailure(content)) return Result.fail(content.failure)
+  const bytes = typeof content.success === "string" ? undefined : content.success
+  const total = self.bytes + (bytes === undefined ? Utf8.byteLength(data) : bytes.length)
   if (total > self.maxBytes || self.chunks >= maxChunks) {
     return Result.fail(
       new ArcpError.InternalError({
@@ -172,10 +206,7 @@ const join = (links: ReadonlyArray<Link>): Uint8Array<ArrayBuffer> => {
  * @category combinators
  * @since 0.1.0
  */
-export const finish = (
-  self: ResultAssembler,
-  terminal: { readonly result_id: Ids.ResultId; readonly result_size?: number }
-): Result.Result<Assembled, AssemblyError> => {
+export const finish = (self: ResultAssembler, terminal: Announced): Result.Result<Assembled, AssemblyError> => {
   const partial = Option.getOrUndefined(HashMap.get(self.partials, terminal.result_id))
   const links: Array<Link> = []
   for (let link = partial?.last; link !== undefined; link = link.before) links.push(link)
@@ -184,7 +215,7 @@ export const finish = (
     partial?.binary === true
       ? { _tag: "Bytes", bytes: join(links) }
       : { _tag: "Text", text: links.map((link) => link.chunk.data).join("") }
-  const size = assembled._tag === "Bytes" ? assembled.bytes.length : utf8.encode(assembled.text).length
+  const size = assembled._tag === "Bytes" ? assembled.bytes.length : Utf8.byteLength(assembled.text)
   return terminal.result_size === undefined || terminal.result_size === size
     ? Result.succeed(assembled)
     : Result.fail(

@@ -178,7 +178,9 @@ const welcome = Effect.fnUntraced(function* ({ resumeToken, session }: Sessions.
         encodings: ["json"],
         features: [...session.features],
         agents: yield* registry.inventory,
-        ...(session.profile === "effect" ? { [Feature.declaration.key]: Feature.declaration.value } : undefined)
+        ...(session.profile === "effect"
+          ? { [Feature.declaration.key]: { ...Feature.declaration.value, window: config.pacingWindow } }
+          : undefined)
       }
     }
   }

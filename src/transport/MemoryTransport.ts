@@ -6,6 +6,7 @@
  */
 import { Array, Effect, Latch, Layer, type Scope } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Utf8 from "../protocol/Utf8.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
 import * as Listener from "../session/Listener.ts"
@@ -110,7 +111,7 @@ const line = (inbound: Pipe, outbound: Pipe, options: Required<Options>): Connec
             shut(Connection.close.tooBig)
             return Effect.fail(ended("write", Connection.close.tooBig))
           }
-          bytes += FrameSize.byteLength(frame)
+          bytes += Utf8.byteLength(frame)
         }
         return enter(frames, bytes)
       }),

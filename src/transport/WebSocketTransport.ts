@@ -6,6 +6,7 @@
  */
 import { Cause, Deferred, Duration, Effect, Layer, Predicate, Queue, type Scope } from "effect"
 import { Socket } from "effect/socket"
+import * as Utf8 from "../protocol/Utf8.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
 import * as FrameSize from "./FrameSize.ts"
@@ -201,7 +202,7 @@ const sunk = (ws: Socket.WebSocketLike, highWaterMark: number): Effect.Effect<vo
 const close = (ws: Socket.WebSocketLike, { code, reason }: Connection.CloseReason) => {
   if (ws.readyState > OPEN) return
   // A reason may take 123 bytes.
-  const text = FrameSize.byteLength(reason) > 123 ? reason.slice(0, 41) : reason
+  const text = Utf8.byteLength(reason) > 123 ? reason.slice(0, 41) : reason
   try {
     ws.close(code, text)
   } catch {

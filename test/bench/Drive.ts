@@ -90,11 +90,10 @@ export const download = (parts: number, encoding: Workload.Encoding) =>
     const client = yield* ArcpClient.ArcpClient
     const job = yield* client.submit(Workload.Document, { parts, encoding })
     let bytes = 0
-    yield* Stream.runForEach(job.events, (event) =>
-      Effect.sync(() => {
-        if (JobEvent.is(event, "result_chunk")) bytes += Workload.sizeOf(event.body.data, event.body.encoding)
-      })
-    )
+    const count = (length: number) => Effect.sync(() => void (bytes += length))
+    yield* encoding === "utf8"
+      ? Stream.runForEach(job.text, (text) => count(Buffer.byteLength(text)))
+      : Stream.runForEach(job.content, ({ length }) => count(length))
     yield* check(bytes === parts * Workload.partSize, `${bytes} bytes of ${parts} parts arrived`)
   })
 

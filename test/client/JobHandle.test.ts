@@ -3,6 +3,7 @@ import { Effect, Fiber, Latch, Schema, Stream } from "effect"
 import type * as ArcpClient from "../../src/client/ArcpClient.ts"
 import type * as JobHandle from "../../src/client/JobHandle.ts"
 import * as AgentContract from "../../src/protocol/AgentContract.ts"
+import * as JobEvent from "../../src/protocol/JobEvent.ts"
 import type * as Json from "../../src/protocol/Json.ts"
 import { verifies } from "../conformance/verifies.ts"
 import * as Fake from "./FakeRuntime.ts"
@@ -209,6 +210,106 @@ describe("a streamed result", () => {
       assert.strictEqual((yield* Fake.failed(big.job.result))._tag, "InternalError")
     })
   )
+
+  describe("that is read as it comes", () => {
+    const textOf = (parts: ReadonlyArray<Uint8Array>) => Buffer.concat([...parts]).toString()
+
+    verifies("C-094", "is its bytes or its text, in order and whole", () =>
+      Effect.gen(function* () {
+        const { job, runtime } = yield* start()
+        const received = yield* Effect.forkChild(Stream.runCollect(job.received))
+        yield* Fake.settled
+        yield* runtime.say(chunk(1, 0, "grün \ud83d", "utf8", true), Fake.event("job_1", 2))
+        yield* Fake.settled
+        yield* runtime.say(chunk(3, 1, "\ude00!", "utf8", false), terminal(4, 11))
+        assert.deepStrictEqual([...(yield* Stream.runCollect(job.text))], ["grün ", "😀!"])
+        assert.strictEqual(textOf(yield* Stream.runCollect(job.content)), "grün 😀!")
+        assert.deepStrictEqual([...(yield* Fiber.join(received))].slice(0, 1), [0])
+        assert.isAbove((yield* Fiber.join(received)).at(-1)!, 10)
+        // It had been put together before anybody read it as a stream.
+        assert.strictEqual(yield* job.result, "grün 😀!")
+      })
+    )
+
+    it.effect("is text also where the agent wrote bytes, with characters over several chunks", () =>
+      Effect.gen(function* () {
+        const cake = Buffer.from("a🍰")
+        const { job, runtime } = yield* start()
+        yield* runtime.say(
+          chunk(1, 0, cake.subarray(0, 3).toString("base64"), "base64", true),
+          chunk(2, 1, cake.subarray(3).toString("base64"), "base64", true),
+          chunk(3, 2, "!", "utf8", false),
+          terminal(4, 6)
+        )
+        assert.strictEqual((yield* Stream.runCollect(job.text)).join(""), "a🍰!")
+        const binary = yield* start()
+        yield* binary.runtime.say(chunk(1, 0, "gA==", "base64", false), terminal(2, 1))
+        const error = yield* Fake.failed(Stream.runCollect(binary.job.text))
+        assert.strictEqual(error._tag, "InvalidRequest")
+        const cut = yield* start()
+        yield* cut.runtime.say(chunk(1, 0, "8J+N", "base64", false), terminal(2, 3))
+        assert.strictEqual((yield* Fake.failed(Stream.runCollect(cut.job.text)))._tag, "InvalidRequest")
+      })
+    )
+
+    it.effect("is not put together besides", () =>
+      Effect.gen(function* () {
+        const { job, runtime } = yield* start({ limits: { resultBytes: 3 } })
+        const reading = yield* Effect.forkChild(Stream.runCollect(job.content))
+        yield* Fake.settled
+        yield* runtime.say(chunk(1, 0, "more than three", "utf8", false), terminal(2, 15))
+        assert.strictEqual(textOf(yield* Fiber.join(reading)), "more than three")
+        const error = yield* Fake.failed(job.result)
+        assert.strictEqual(error._tag, "InvalidRequest")
+        assert.include(error.message, "read as a stream")
+      })
+    )
+
+    it.effect("fails at what does not add up, and with the error of the job", () =>
+      Effect.gen(function* () {
+        const gap = yield* start()
+        yield* gap.runtime.say(chunk(1, 0, "a", "utf8", true), chunk(2, 2, "c", "utf8", false), terminal(3))
+        assert.include((yield* Fake.failed(Stream.runDrain(gap.job.content))).message, "chunk_seq: expected 1, not 2")
+        const size = yield* start()
+        yield* size.runtime.say(chunk(1, 0, "a", "utf8", false), terminal(2, 2))
+        assert.include((yield* Fake.failed(Stream.runDrain(size.job.content))).message, "result_size")
+        const mixed = yield* start()
+        yield* mixed.runtime.say(chunk(1, 0, "a", "utf8", false), Fake.result("job_1", 2, "b"))
+        assert.include((yield* Fake.failed(Stream.runDrain(mixed.job.content))).message, "another")
+        const { job, runtime } = yield* startMoody()
+        yield* runtime.say(
+          Fake.failure("job_2", 1, "PERMISSION_DENIED", { agent_error: { _tag: "Sad", why: "rain", when: "3" } })
+        )
+        assert.instanceOf(yield* Fake.failed(Stream.runDrain(job.content)), Sad)
+      })
+    )
+
+    it.effect("is the text of a result that came whole, or its JSON", () =>
+      Effect.gen(function* () {
+        const text = yield* start()
+        yield* text.runtime.say(Fake.result("job_1", 1, "whole"))
+        assert.strictEqual(textOf(yield* Stream.runCollect(text.job.content)), "whole")
+        const json = yield* start()
+        yield* json.runtime.say(Fake.result("job_1", 1, { a: [1] }))
+        assert.strictEqual((yield* Stream.runCollect(json.job.text)).join(""), `{"a":[1]}`)
+        assert.deepStrictEqual(yield* json.job.result, { a: [1] })
+        assert.deepStrictEqual([...(yield* Stream.runCollect(json.job.received))], [0])
+      })
+    )
+
+    it.effect("ends with the session if that is lost", () =>
+      Effect.gen(function* () {
+        const { job, runtime } = yield* start({ reconnect: false })
+        const reading = yield* Effect.forkChild(Effect.flip(Stream.runDrain(job.content)))
+        const received = yield* Effect.forkChild(Stream.runCollect(job.received))
+        yield* runtime.say(chunk(1, 0, "a", "utf8", true))
+        yield* Fake.settled
+        yield* runtime.say({ type: "session.closed", payload: { reason: "shutting_down" } })
+        assert.strictEqual((yield* Fiber.join(reading))._tag, "HeartbeatLost")
+        assert.strictEqual((yield* Fiber.join(received)).at(-1), 1)
+      })
+    )
+  })
 })
 
 describe("the events", () => {
@@ -238,6 +339,33 @@ describe("the events", () => {
       assert.deepStrictEqual(seqs(yield* Fiber.join(early)), range(1, 5))
       assert.deepStrictEqual(seqs(yield* Fiber.join(late)), range(1, 5))
       assert.deepStrictEqual(seqs(yield* Stream.runCollect(job.events)), range(1, 5))
+    })
+  )
+
+  it.effect("fail when the runtime says that some of them are gone, after those that came before", () =>
+    Effect.gen(function* () {
+      for (const when of ["while it reads", "before it reads"] as const) {
+        const { job, runtime } = yield* start()
+        const seen: Array<number> = []
+        const reading = Effect.flip(
+          Stream.runForEach(Stream.filter(job.events, JobEvent.is("log")), (event) =>
+            Effect.sync(() => seen.push(...seqs([event])))
+          )
+        )
+        const early = when === "while it reads" ? yield* Effect.forkChild(reading) : undefined
+        yield* Fake.settled
+        yield* runtime.say(
+          ...tell(1, 2),
+          Fake.event("job_1", 3, "status", { phase: "subscription_lagged" }),
+          ...tell(4, 5)
+        )
+        const error = yield* early === undefined ? reading : Fiber.join(early)
+        assert.strictEqual(error._tag, "ResumeWindowExpired")
+        assert.deepStrictEqual(seen, [1, 2])
+        // The outcome is known all the same.
+        yield* runtime.say(Fake.result("job_1", 6, "done"))
+        assert.strictEqual(yield* job.result, "done")
+      }
     })
   )
 

@@ -100,7 +100,8 @@ export const make = (options: {
   readonly lastSeq: number
   readonly manual: boolean
 }): ClientSession => {
-  const declared = options.welcome.capabilities[Feature.declaration.key] !== undefined
+  const declaration = options.welcome.capabilities[Feature.declaration.key]
+  const declared = declaration !== undefined
   const paced = declared && options.features.has("ack")
   return {
     ...options,
@@ -112,7 +113,7 @@ export const make = (options: {
     jobs: new Map(),
     settled: new Set(),
     observers: new Map(),
-    pace: Pace.make(options.lastSeq, paced),
+    pace: Pace.make(options.lastSeq, paced, Feature.windowOf(declaration)),
     held: new Map(),
     untaken: new Map(),
     pings: new Map(),

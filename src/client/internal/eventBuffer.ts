@@ -99,6 +99,7 @@ export const append = (
   weight: number,
   seq: number | undefined
 ): boolean => {
+  if (self.end !== "running") return false
   if (self.discarded) {
     self.first++
     return false

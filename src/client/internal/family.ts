@@ -141,18 +141,10 @@ export const stream = (self: ClientSession, job: Job.Job): Stream.Stream<ChildJo
     return job === undefined ? late(self, child.facts) : handle(self, child.facts, job)
   })
 
-/** Those of the readings of a job that its consumer acknowledges itself. */
-export const ack = (readings: ReadonlySet<EventBuffer.EventBuffer>) => (event: JobEvent.JobEvent) =>
-  Effect.sync(() => {
-    for (const reading of readings) EventBuffer.acknowledge(reading, event)
-  })
-
 const handle = (self: ClientSession, facts: Children.Facts, job: Job.Job): ChildJob.ChildJob => {
-  const readings = new Set([job.events])
   return {
     ...facts,
-    events: EventBuffer.stream(job.events, (dropped) => Observation.history(self, job.id, dropped, readings)),
-    ack: ack(readings),
+    ...Observation.read(job, (dropped, readings) => Observation.history(self, job.id, dropped, readings)),
     result: Target.outcome(job, AgentOutcome.json),
     cancel: (reason = "client.cancel") => Cancellation.cancel(self, job, reason),
     children: stream(self, job)
@@ -168,7 +160,7 @@ const late = (self: ClientSession, facts: Children.Facts): ChildJob.ChildJob => 
   return {
     ...facts,
     events,
-    ack: ack(readings),
+    ack: Observation.ack(readings),
     result: Effect.scoped(
       Effect.gen(function* () {
         const followed = Observation.make(self, id, self.declared ? 0 : undefined, false)

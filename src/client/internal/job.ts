@@ -2,7 +2,7 @@
  * One job as this client knows it, between its acceptance and its outcome. It belongs to the session while it runs and to its handle
  * for as long as somebody holds that; of the connection it knows nothing.
  */
-import { Deferred, Exit, Result } from "effect"
+import { Deferred, Exit, Latch, Result } from "effect"
 import type * as AgentOutcome from "../../protocol/AgentOutcome.ts"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Ids from "../../protocol/Ids.ts"
@@ -20,6 +20,12 @@ export interface Followed {
   readonly events: EventBuffer.EventBuffer
   readonly outcome: Deferred.Deferred<AgentOutcome.AgentOutcome>
   assembly: Result.Result<ResultAssembler.ResultAssembler, ResultAssembler.AssemblyError>
+  /** Bytes of a streamed result that have come in. */
+  received: number
+  /** Open while there is more of them than was said, or the job has ended. */
+  readonly arrivals: Latch.Latch
+  /** The streamed result that the last frame names. */
+  streamed: ResultAssembler.Announced | undefined
   finalStatus: string | undefined
   /** The place in the job's own sequence of what was taken last; nothing if any is as good as another to begin with. */
   cursor: number | undefined
@@ -58,6 +64,9 @@ export const follow = (options: {
   events: options.events,
   outcome: Deferred.makeUnsafe(),
   assembly: Result.succeed(ResultAssembler.make(options.maxResultBytes)),
+  received: 0,
+  arrivals: Latch.makeUnsafe(false),
+  streamed: undefined,
   finalStatus: undefined,
   cursor: options.cursor,
   strict: options.strict,
@@ -81,7 +90,7 @@ export const make = (options: {
     id: options.accepted.job_id,
     cursor: options.numbered ? 0 : undefined,
     strict: false,
-    whole: false
+    whole: true
   }),
   accepted: options.accepted,
   agent: options.agent,
@@ -108,6 +117,16 @@ const noteMissed = (self: Followed, job_seq: number | undefined): void => {
   else EventBuffer.end(self.events, EventBuffer.expired(self.missed))
 }
 
+/** Somebody reads the result as it comes: it is not put together besides. */
+export const readAsStream = (self: Followed): void => {
+  self.assembly = Result.fail(
+    new ArcpError.InvalidRequest({
+      message: "The result was read as a stream, and is not kept",
+      details: { job_id: self.id }
+    })
+  )
+}
+
 /**
  * Takes one more event, and tells whether somebody has yet to consume it. Chunks of the result are put together here, so that the result
  * comes whether or not anybody reads events.
@@ -129,6 +148,8 @@ export const tell = (
   if (event.kind === "result_chunk") {
     const chunk = event.body as ResultAssembler.Chunk
     self.assembly = Result.flatMap(self.assembly, (assembler) => ResultAssembler.add(assembler, chunk))
+    self.received += ResultAssembler.sizeOf(chunk)
+    self.arrivals.openUnsafe()
   }
   return EventBuffer.append(self.events, event, weight, event_seq)
 }
@@ -138,15 +159,16 @@ const end = (self: Followed, finalStatus: string, outcome: AgentOutcome.AgentOut
   // The chunks are in the outcome now, or of no use.
   self.assembly = Result.succeed(ResultAssembler.make(0))
   Deferred.doneUnsafe(self.outcome, Exit.succeed(outcome))
+  self.arrivals.openUnsafe()
 }
 
 const valueOf = (self: Followed, payload: JobMessage.JobResult["payload"]): AgentOutcome.AgentOutcome => {
   if (payload.result_id === undefined) return { _tag: "Result", value: payload.result ?? null }
-  if (self.missed > 0) return { _tag: "Unknown", error: EventBuffer.expired(self.missed) }
   const { result_id, result_size } = payload
-  const assembled = Result.flatMap(self.assembly, (assembler) =>
-    ResultAssembler.finish(assembler, { result_id, ...(result_size === undefined ? undefined : { result_size }) })
-  )
+  const announced = { result_id, ...(result_size === undefined ? undefined : { result_size }) }
+  self.streamed = announced
+  if (self.missed > 0) return { _tag: "Unknown", error: EventBuffer.expired(self.missed) }
+  const assembled = Result.flatMap(self.assembly, (assembler) => ResultAssembler.finish(assembler, announced))
   return Result.isSuccess(assembled)
     ? { _tag: "Result", value: ResultAssembler.toJson(assembled.success) }
     : { _tag: "Unknown", error: assembled.failure }
@@ -177,4 +199,5 @@ export const finishUnread = (self: Followed, message: string): void => {
 export const lose = (self: Followed, error: ClientError.SessionLost): void => {
   EventBuffer.end(self.events, error)
   Deferred.doneUnsafe(self.outcome, Exit.succeed({ _tag: "Unknown", error }))
+  self.arrivals.openUnsafe()
 }

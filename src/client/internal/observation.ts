@@ -123,6 +123,27 @@ export const replay = (
     })
   )
 
+/** What a handle reads of a job; `late` is read instead where the beginning is no longer here. */
+export const read = (
+  followed: Job.Followed,
+  late: (
+    dropped: number,
+    readings: Set<EventBuffer.EventBuffer>
+  ) => Stream.Stream<JobEvent.JobEvent, ClientError.EventsError>
+) => {
+  const readings = new Set([followed.events])
+  return {
+    events: EventBuffer.stream(followed.events, (dropped) => late(dropped, readings)),
+    ack: ack(readings)
+  }
+}
+
+/** Acknowledges an event in each of the readings of a job that have it. */
+export const ack = (readings: ReadonlySet<EventBuffer.EventBuffer>) => (event: JobEvent.JobEvent) =>
+  Effect.sync(() => {
+    for (const reading of readings) EventBuffer.acknowledge(reading, event)
+  })
+
 /**
  * All events of a job whose beginning is no longer here, and then those that come: read from the runtime, which keeps more. Only our own
  * runtimes number the events of a job, so only from them can be told what comes twice.

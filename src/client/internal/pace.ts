@@ -10,7 +10,10 @@ import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 
 /** Events after which an acknowledgement is due. */
 const maxEvents = 32
-/** As much of what they weigh in memory: well within half of the window that a runtime gives a job, whatever the events look like. */
+/**
+ * As much of what they weigh in memory, in bytes: within half of the window that a runtime gives a job, whatever the events look like. A
+ * character weighs two bytes, so as many bytes as there are characters in the window are half of it.
+ */
 const maxWeight = 512 * 1024
 /** Milliseconds after which an acknowledgement is due in any case. */
 export const interval = 250
@@ -18,6 +21,8 @@ export const interval = 250
 export interface Pace {
   /** Whether acknowledgements open a window. Then those of a consumer that has more to do at once can be told as one. */
   readonly paces: boolean
+  /** What is weighed together before it is told. */
+  readonly maxWeight: number
   /** The ledgers with something in them. */
   readonly open: Set<Ledger>
   /** The last number of each job, as far as it is not acknowledged. */
@@ -48,8 +53,9 @@ interface Run {
   weight: number
 }
 
-export const make = (acknowledged: number, paces: boolean): Pace => ({
+export const make = (acknowledged: number, paces: boolean, window = maxWeight): Pace => ({
   paces,
+  maxWeight: Math.min(maxWeight, window),
   open: new Set(),
   last: new Map(),
   acknowledgedJobs: new Map(),
@@ -69,7 +75,7 @@ export const consumed = (self: Pace, events: number, weight: number): void => {
   self.weight += weight
   self.pending.openUnsafe()
   const isMany = self.events >= maxEvents && (!self.paces || self.open.size === 0)
-  if (isMany || self.weight >= maxWeight) self.due.openUnsafe()
+  if (isMany || self.weight >= self.maxWeight) self.due.openUnsafe()
 }
 
 export const enter = (self: Pace, ledger: Ledger, offset: number, seq: number, weight: number): void => {

@@ -10,6 +10,7 @@ import type * as JobHandle from "../JobHandle.ts"
 import * as Cancellation from "./cancellation.ts"
 import * as ClientSession from "./clientSession.ts"
 import type * as Connect from "./connect.ts"
+import * as Content from "./content.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Exchange from "./exchange.ts"
 import * as Family from "./family.ts"
@@ -90,7 +91,9 @@ export const make = ({ context, conversation }: Surroundings) => {
   ): JobHandle.JobHandle<A, E> => {
     job.handles++
     EventBuffer.keep(job.events)
-    const readings = new Set([job.events])
+    const reading = Observation.read(job, (dropped, readings) =>
+      Observation.history(session, job.id, dropped, readings)
+    )
     return {
       id: job.id,
       agent: job.agent,
@@ -102,10 +105,10 @@ export const make = ({ context, conversation }: Surroundings) => {
       get acceptedAt() {
         return DateTime.makeUnsafe(job.acceptedAt())
       },
-      events: EventBuffer.stream(job.events, (dropped) => Observation.history(session, job.id, dropped, readings)),
-      ack: Family.ack(readings),
+      ...reading,
       children: Family.stream(session, job),
       result: Target.outcome(job, target.read),
+      ...Content.make({ ...reading, job, read: target.read }),
       cancel: (reason = "client.cancel") => Cancellation.cancel(session, job, reason)
     }
   }

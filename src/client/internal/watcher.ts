@@ -12,9 +12,9 @@ import type * as JobListing from "../JobListing.ts"
 import type * as JobObserver from "../JobObserver.ts"
 import * as Cancellation from "./cancellation.ts"
 import * as ClientSession from "./clientSession.ts"
+import * as Content from "./content.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Exchange from "./exchange.ts"
-import * as Family from "./family.ts"
 import * as Observation from "./observation.ts"
 import * as Requests from "./requests.ts"
 import type * as Submitter from "./submitter.ts"
@@ -105,7 +105,9 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
     const ended = !history && hasEnded(payload.current_status)
     if (ended) EventBuffer.end(followed.events, "done")
     const outcome = ended ? yield* outcomeOnly(session, id) : followed
-    const readings = new Set([followed.events])
+    const reading = Observation.read(followed, (dropped, readings) =>
+      start === 0 ? Observation.history(session, id, dropped, readings) : Stream.fail(EventBuffer.expired(dropped))
+    )
     return {
       id,
       agent: payload.agent,
@@ -116,11 +118,9 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
       credentials: payload.credentials ?? [],
       parentJobId: payload.parent_job_id ?? undefined,
       traceId: payload.trace_id,
-      events: EventBuffer.stream(followed.events, (dropped) =>
-        start === 0 ? Observation.history(session, id, dropped, readings) : Stream.fail(EventBuffer.expired(dropped))
-      ),
-      ack: Family.ack(readings),
+      ...reading,
       result: Target.outcome(outcome, read),
+      ...Content.make({ ...reading, job: outcome, read }),
       cancel: (reason = "client.cancel") => Cancellation.cancel(session, outcome, reason)
     }
   })

@@ -7,6 +7,7 @@ import { Base64 } from "effect/encoding"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobEvent from "../../protocol/JobEvent.ts"
+import * as Utf8 from "../../protocol/Utf8.ts"
 
 export interface ResultWriter {
   readonly write: (part: string | Uint8Array) => Effect.Effect<void, ArcpError.InvalidRequest | ArcpError.InternalError>
@@ -32,10 +33,6 @@ interface Chunk {
 
 /** Characters of text, or bytes, in one chunk; in base64 a multiple of three needs no padding before the end. */
 const chunkLength = 192 * 1024
-
-const utf8 = new TextEncoder()
-
-const endsInHalf = (text: string): boolean => /[\ud800-\udbff]$/.test(text)
 
 export const make = ({ emit, limit, resultId }: Options): ResultWriter => {
   let seq = 0
@@ -64,7 +61,7 @@ export const make = ({ emit, limit, resultId }: Options): ResultWriter => {
 
   const put = (part: string | Uint8Array): Effect.Effect<void, ArcpError.InvalidRequest | ArcpError.InternalError> =>
     Effect.gen(function* () {
-      yield* count(typeof part === "string" ? byteLength(part) : part.length)
+      yield* count(typeof part === "string" ? Utf8.byteLength(part) : part.length)
       if (emit === undefined) {
         if (typeof part === "string") text += part
         else parts.push(part.slice())
@@ -81,7 +78,7 @@ export const make = ({ emit, limit, resultId }: Options): ResultWriter => {
       Effect.suspend(() => {
         if (typeof part !== "string") return put(part)
         const whole = half + part
-        half = endsInHalf(whole) ? whole.slice(-1) : ""
+        half = Utf8.endsInHalf(whole) ? whole.slice(-1) : ""
         return put(half === "" ? whole : whole.slice(0, -1))
       }),
     end: Effect.gen(function* () {
@@ -92,17 +89,6 @@ export const make = ({ emit, limit, resultId }: Options): ResultWriter => {
     })
   }
 }
-
-/** Of long text the bytes are counted without making them. */
-const byteLength = (text: string): number => {
-  let bytes = 0
-  for (let at = 0; at < text.length; at += scratch.length / 3) {
-    bytes += utf8.encodeInto(text.slice(at, at + scratch.length / 3), scratch).written
-  }
-  return bytes
-}
-
-const scratch = new Uint8Array(3 * 64 * 1024)
 
 const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
@@ -118,7 +104,7 @@ function* cut(part: string | Uint8Array): Generator<Chunk> {
   for (let start = 0; start < part.length;) {
     let end = Math.min(part.length, start + chunkLength)
     if (typeof part === "string") {
-      if (end < part.length && endsInHalf(part.slice(end - 1, end))) end--
+      if (end < part.length && Utf8.endsInHalf(part.slice(end - 1, end))) end--
       yield { data: part.slice(start, end), encoding: "utf8" }
     } else {
       yield { data: Base64.encode(part.subarray(start, end)), encoding: "base64" }

@@ -23,9 +23,7 @@ const makeRuntime = (url: string) => {
   )
   const client = ArcpClient.ArcpClient.layer({
     token: Redacted.make(Workload.token),
-    reconnect: Schedule.spaced("10 millis"),
-    // A streamed result is read as it comes: what is put together of it besides would be in the way, and in the figures.
-    limits: { resultBytes: 1 }
+    reconnect: Schedule.spaced("10 millis")
   })
   return ManagedRuntime.make(Layer.provide(client, Dialer.layer(dial)))
 }
