@@ -2,7 +2,7 @@
  * The ledger of what jobs spend (§9.6): each has an account, and what a child may spend is held on the account of its parent.
  *
  * The default ledger keeps in memory what the journals hold, and nothing else: the state of an account is the fold of its entries. A host
- * puts a ledger of its own in its place, or over it. Here one cap binds all jobs together:
+ * puts a ledger of its own in its place, or over it. Here one cap binds all jobs together, also those whose leases have no budget:
  *
  * ```ts
  * import { Effect, Layer } from "effect"
@@ -17,7 +17,10 @@
  *       const company = Ids.JobId.make("company")
  *       const caps = new Map([[cap.currency, cap.value]])
  *       yield* Effect.orDie(ledger.open({ job: company, caps, record: () => Effect.void }))
- *       return Budgets.Budgets.of({ open: (opening) => ledger.open({ ...opening, parent: opening.parent ?? company }) })
+ *       return Budgets.Budgets.of({
+ *         open: (opening) => ledger.open({ ...opening, parent: opening.parent ?? company }),
+ *         bindsAll: true
+ *       })
  *     })
  *   )
  * ```
@@ -114,6 +117,11 @@ export class Budgets extends Context.Service<
      * account must close it.
      */
     readonly open: (opening: Opening) => Effect.Effect<Account, ArcpError.BudgetExhausted>
+    /**
+     * Whether every job is to have an account, also one whose lease, and those above, have no budget: so it is where the ledger has caps of
+     * its own. Default `false`.
+     */
+    readonly bindsAll?: boolean
   }
 >()("arcp/authority/Budgets") {}
 

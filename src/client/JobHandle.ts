@@ -9,6 +9,7 @@ import type * as Credential from "../protocol/Credential.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as JobEvent from "../protocol/JobEvent.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
+import type * as ChildJob from "./ChildJob.ts"
 import type * as ClientError from "./ClientError.ts"
 
 /**
@@ -85,6 +86,13 @@ export interface JobHandle<out A, out E = never> {
 
   /** How many bytes of a streamed result are here: the number now, and each time that there are more, until the job has ended. */
   readonly received: Stream.Stream<number>
+
+  /**
+   * The jobs that this one has delegated to other agents, from the first to the last (§10); ends when the job does. It may be run many
+   * times, also at once, and slows nothing down: of very many children the first are forgotten, and a stream that would begin with one of
+   * these fails with `ResumeWindowExpired`.
+   */
+  readonly children: Stream.Stream<ChildJob.ChildJob, ClientError.EventsError>
 
   /**
    * Asks the runtime to end the job, and waits until it says that it will (§7.4). How the job then ends is for {@link JobHandle.result}

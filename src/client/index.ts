@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as ArcpClient from "./ArcpClient.ts"
+export * as ChildJob from "./ChildJob.ts"
 export * as ClientError from "./ClientError.ts"
 export * as ConnectionState from "./ConnectionState.ts"
 export * as JobHandle from "./JobHandle.ts"

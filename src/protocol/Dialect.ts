@@ -10,6 +10,7 @@ import * as ArcpError from "./ArcpError.ts"
 import * as Credential from "./Credential.ts"
 import * as Feature from "./Feature.ts"
 import type * as SessionMessage from "./SessionMessage.ts"
+import * as TraceContext from "./TraceContext.ts"
 import * as Version from "./Version.ts"
 
 type Raw = { [member: string]: unknown }
@@ -44,19 +45,28 @@ const hexTrace = /^(?!0{32})[0-9a-f]{32}$/
 const traceparent = /^[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/
 
 /** A bare trace id stays, a `traceparent` gives its trace id, anything else is no reason to refuse a frame. */
-const traceId = (raw: Raw) => {
+const traceId = (raw: Raw): string | undefined => {
   const id = raw["trace_id"]
-  if (id === undefined || (typeof id === "string" && hexTrace.test(id))) return
-  const inside = typeof id === "string" ? traceparent.exec(id)?.[1] : undefined
-  if (inside === undefined) delete raw["trace_id"]
-  else raw["trace_id"] = inside
+  if (id === undefined || (typeof id === "string" && hexTrace.test(id))) return undefined
+  const inside = typeof id === "string" ? traceparent.exec(id) : null
+  if (inside === null) delete raw["trace_id"]
+  else raw["trace_id"] = inside[1]
+  return inside?.input
+}
+
+/** What a `traceparent` says beyond its trace id is kept where others say it. */
+const traceContext = (raw: Raw, traceparent: string | undefined) => {
+  if (traceparent === undefined) return
+  const extensions = isRaw(raw["extensions"]) ? raw["extensions"] : {}
+  orElse(extensions, TraceContext.extension, () => ({ traceparent }))
+  raw["extensions"] = extensions
 }
 
 const envelope = (raw: Raw): Raw => {
   for (const member of ["session_id", "trace_id", "job_id", "event_seq", "job_seq", "extensions"]) {
     if (raw[member] === null) delete raw[member]
   }
-  traceId(raw)
+  traceContext(raw, traceId(raw))
   if (Version.isSupported(raw["arcp"])) raw["arcp"] = Version.version
   if (raw["extensions"] !== undefined && !isRaw(raw["extensions"])) delete raw["extensions"]
   if (raw["payload"] === undefined || raw["payload"] === null) raw["payload"] = {}

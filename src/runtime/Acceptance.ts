@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Effect, Option, Result, type Scope } from "effect"
+import { Clock, Effect, Exit, Option, Result, type Scope, type Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
@@ -13,6 +13,7 @@ import * as Credentials from "../authority/Credentials.ts"
 import * as Lease from "../authority/Lease.ts"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as Leases from "../authority/Leases.ts"
+import * as Operation from "../authority/Operation.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
@@ -31,6 +32,7 @@ import * as JobRunner from "./JobRunner.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as RunningJob from "./RunningJob.ts"
+import * as Turns from "./internal/turns.ts"
 
 /**
  * What is asked for, and on whose behalf.
@@ -46,6 +48,8 @@ export interface Ask {
   /** Whether credentials may be issued to who asks (§14). */
   readonly secure: boolean
   readonly traceId: Option.Option<Ids.TraceId>
+  /** The span in which it is asked for. */
+  readonly span: Tracer.AnySpan | undefined
   readonly request: JobMessage.Submit["payload"]
   readonly claim: Option.Option<Job.Claim>
   /** The job that delegates, and the name of that act. */
@@ -60,6 +64,8 @@ export interface Parent {
   readonly job: RunningJob.RunningJob
   readonly delegateId: string
   readonly detached: boolean
+  /** What the job has set aside for this part of its work: the budget of the child is taken from there. */
+  readonly reservation: Budgets.Reservation | undefined
 }
 
 /**
@@ -107,6 +113,9 @@ interface Place {
   readonly leave: () => void
   kept: boolean
 }
+
+const over = (job: Ids.JobId) =>
+  new ArcpError.InvalidRequest({ message: "The job that delegates has ended", details: { parent_job_id: job } })
 
 const unNegotiated = (field: string, feature: Feature.Feature) =>
   new ArcpError.InvalidRequest({
@@ -168,6 +177,9 @@ export const make = Effect.fnUntraced(function* (options: {
   const runner = yield* JobRunner.make
   const limits = JobLimits.make(config)
   const running = new Map<Ids.JobId, RunningJob.RunningJob>()
+  /** How many children of each job are being decided on. */
+  const asked = new WeakMap<RunningJob.RunningJob, number>()
+  const turns = Turns.make()
   const freshJobId = Effect.provideService(Ids.makeJobId, SecureRandom.SecureRandom, random)
   const freshTraceId = Effect.provideService(Ids.makeTraceId, SecureRandom.SecureRandom, random)
 
@@ -183,28 +195,40 @@ export const make = Effect.fnUntraced(function* (options: {
         )
   }
 
+  const countAsked = (parent: RunningJob.RunningJob, change: number) =>
+    Effect.sync(() => void asked.set(parent, (asked.get(parent) ?? 0) + change))
+
   /** A delegation must not go on without end, be it in depth or in width (§14). */
-  const requireRoom = ({ parent }: Ask): Effect.Effect<void, ArcpError.InternalError> => {
-    if (parent === undefined) return Effect.void
-    if (RunningJob.lineage(parent.job).length > config.maxDelegationDepth) {
+  const withinBounds = (
+    { parent }: Ask,
+    accepted: Effect.Effect<Outcome, Refusal>
+  ): Effect.Effect<Outcome, Refusal> => {
+    if (parent === undefined) return accepted
+    const { job } = parent
+    if (RunningJob.lineage(job).length > config.maxDelegationDepth) {
       return Effect.fail(JobLimits.exceeded("jobs_in_a_chain_of_delegations", config.maxDelegationDepth, 1000))
     }
-    return parent.job.children.size < config.maxChildren
-      ? Effect.void
-      : Effect.fail(JobLimits.exceeded("children_per_job", config.maxChildren, 1000))
+    return Effect.suspend(() =>
+      job.children.size + (asked.get(job) ?? 0) < config.maxChildren
+        ? Effect.acquireUseRelease(
+            countAsked(job, 1),
+            () => accepted,
+            () => countAsked(job, -1)
+          )
+        : Effect.fail(JobLimits.exceeded("children_per_job", config.maxChildren, 1000))
+    )
   }
 
-  /** A job must not wait for a place that only its own end, or that of a job which waits for it, could give it. */
-  const requireTurn = (
-    { parent }: Ask,
-    agent: AgentRegistry.Registered
-  ): Effect.Effect<void, ArcpError.InternalError> => {
-    const reference = AgentContract.reference(agent.contract)
-    const { places } = agent
-    if (parent === undefined || places === undefined || places.hasFree()) return Effect.void
-    return RunningJob.lineage(parent.job).some(({ record }) => record.agent === reference)
-      ? Effect.fail(JobLimits.exceeded("jobs_waiting_for_this_agent", 0, 1000))
-      : Effect.void
+  /** What is asked about is the agent as it is resolved: a grant for one version is none for what a bare name means today. */
+  const requireGrant = ({ parent, request }: Ask): Effect.Effect<AgentRegistry.Registered, Refusal> => {
+    const resolved = registry.resolve(request.agent)
+    if (parent === undefined) return resolved
+    const granted = (reference: string) => parent.job.guard.authorize(Operation.agentDelegate(reference))
+    return resolved.pipe(
+      // Who may not delegate to an agent need not know whether it is there.
+      Effect.tapError((error) => (error._tag === "InvalidRequest" ? Effect.void : granted(request.agent))),
+      Effect.tap(({ contract }) => granted(AgentContract.reference(contract)))
+    )
   }
 
   const leaseOf = Effect.fnUntraced(function* ({ parent, principal, request }: Ask, agent: string) {
@@ -215,32 +239,45 @@ export const make = Effect.fnUntraced(function* (options: {
       constraints: request.lease_constraints
     })
     if (parent === undefined) return granted
-    const { account, guard } = parent.job
-    const available = account === undefined ? undefined : yield* account.available
     const now = yield* Clock.currentTimeMillis
-    return yield* Effect.fromResult(
-      Lease.restrict(guard.lease, granted, { now, ...(available === undefined ? undefined : { available }) })
-    )
+    // What the parent has left is for the ledger to say, in the step in which it sets it aside.
+    return yield* Effect.fromResult(Lease.restrict(parent.job.guard.lease, granted, { now }))
   })
 
-  /** What is to be spent counts from here on; a job that is not bounded, and of no such parent, needs no account. */
+  /** What is to be spent counts from here on; a job that nobody bounds needs no account. */
   const openAccount = (
     id: Ids.JobId,
     lease: Lease.Lease,
     parent: Parent | undefined
-  ): Effect.Effect<Budgets.Account | undefined, ArcpError.BudgetExhausted> =>
-    lease.budget.size === 0 && parent?.job.account === undefined
-      ? Effect.succeed(undefined)
-      : budgets.open({
-          job: id,
-          caps: lease.budget,
-          parent: parent?.job.account?.job,
-          record: (entry) => journal.record(id, 1, entry)
-        })
+  ): Effect.Effect<Budgets.Account | undefined, ArcpError.BudgetExhausted | ArcpError.LeaseSubsetViolation> => {
+    if (lease.budget.size === 0 && parent?.job.account === undefined && budgets.bindsAll !== true) {
+      return Effect.succeed(undefined)
+    }
+    const opened = budgets.open({
+      job: id,
+      caps: lease.budget,
+      parent: parent?.job.account?.job,
+      record: (entry) => journal.record(id, 1, entry)
+    })
+    if (parent === undefined) return opened
+    return opened.pipe(
+      Effect.provideService(Budgets.CurrentReservation, parent.reservation),
+      // More than is left is more than the parent has (§9.4).
+      Effect.mapError((error) =>
+        error.details?.["wanted"] === undefined
+          ? error
+          : new ArcpError.LeaseSubsetViolation({
+              message: `lease_request.cost.budget: beyond what the parent has left, ${error.message}`,
+              details: { field: "lease_request.cost.budget", ...error.details }
+            })
+      )
+    )
+  }
 
-  const accept: Acceptance["accept"] = Effect.fnUntraced(function* (ask, told) {
+  const accept: Acceptance["accept"] = (ask, told) => withinBounds(ask, admitted(ask, told))
+
+  const admitted: Acceptance["accept"] = Effect.fnUntraced(function* (ask, told) {
     const { principal, session } = ask
-    yield* requireRoom(ask)
     const admitted = limits.admit(principal.id, session, yield* Clock.currentTimeMillis)
     if (Result.isFailure(admitted)) return yield* admitted.failure
     const place: Place = { leave: admitted.success, kept: false }
@@ -258,10 +295,9 @@ export const make = Effect.fnUntraced(function* (options: {
   ): Effect.fn.Return<Outcome, Refusal> {
     const { parent, principal, request, session } = ask
     yield* requireInput(ask)
-    const agent = yield* registry.resolve(request.agent)
+    const agent = yield* requireGrant(ask)
     const reference = AgentContract.reference(agent.contract)
     yield* requireFeatures(ask)
-    yield* requireTurn(ask, agent)
     const lease = yield* leaseOf(ask, reference)
     const prepared = yield* agent.prepare(request.input)
 
@@ -275,7 +311,7 @@ export const make = Effect.fnUntraced(function* (options: {
       agent: reference,
       lease: lease.grants,
       ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
-      ...(lease.budget.size === 0 ? undefined : { budget: Budget.toNumbers(lease.budget) }),
+      ...(Object.hasOwn(lease.grants, "cost.budget") ? { budget: Budget.toNumbers(lease.budget) } : undefined),
       accepted_at: Timestamp.format(createdAt),
       trace_id: traceId,
       ...(parent === undefined ? undefined : { parent_job_id: parent.job.record.id, delegate_id: parent.delegateId })
@@ -374,46 +410,53 @@ export const make = Effect.fnUntraced(function* (options: {
     Effect.uninterruptible(
       Effect.gen(function* () {
         const { parent } = ask
-        if (places !== undefined && !places.reserve()) {
-          return yield* JobLimits.exceeded("jobs_waiting_for_this_agent", places.queue, 1000)
-        }
-        const account = yield* openAccount(record.id, lease, parent).pipe(
-          Effect.tapError(() => (places === undefined ? Effect.void : places.leave(false)))
+        const born = parent?.job.expectChild()
+        if (parent !== undefined && born === undefined) return yield* over(parent.job.record.id)
+        let account: Budgets.Account | undefined
+        let turn: Turns.Turn | undefined
+        return yield* Effect.gen(function* () {
+          if (places !== undefined) turn = yield* turns.reserve(record.agent, places, parent?.job)
+          account = yield* openAccount(record.id, lease, parent)
+          const acceptance = yield* store.accept(record, ask.claim)
+          if (acceptance._tag !== "Accepted") return acceptance
+          yield* journal.open(record)
+          yield* told(record)
+          yield* runner.start({
+            record,
+            epoch: 1,
+            principal: ask.principal,
+            prepared,
+            turn,
+            guard: yield* LeaseGuard.make(lease, { account, parent: parent?.job.guard }),
+            account,
+            parent: parent?.job,
+            detached: parent?.detached ?? false,
+            span: ask.span,
+            services: leased,
+            delegate: options.delegate,
+            credentials: credentials.available ? credentials.current(record.id) : Effect.succeed([]),
+            onConcluded: credentials.available ? credentials.revokeAll(record.id) : Effect.void,
+            scope: options.scope,
+            onStart: (job) => {
+              place.kept = true
+              turn?.begin(job)
+              running.set(record.id, job)
+            },
+            onEnd: () => {
+              running.delete(record.id)
+              place.leave()
+              options.onEnd()
+            }
+          })
+          return { _tag: "Started", record } as const
+        }).pipe(
+          Effect.onExit((exit) =>
+            Exit.isSuccess(exit) && exit.value._tag === "Started"
+              ? Effect.void
+              : Effect.andThen(turn?.leave ?? Effect.void, account?.close ?? Effect.void)
+          ),
+          Effect.ensuring(Effect.sync(() => born?.()))
         )
-        const acceptance = yield* store.accept(record, ask.claim)
-        if (acceptance._tag !== "Accepted") {
-          if (places !== undefined) yield* places.leave(false)
-          if (account !== undefined) yield* account.close
-          return acceptance
-        }
-        yield* journal.open(record)
-        yield* told(record)
-        yield* runner.start({
-          record,
-          epoch: 1,
-          principal: ask.principal,
-          prepared,
-          places,
-          guard: yield* LeaseGuard.make(lease, { account, parent: parent?.job.guard }),
-          account,
-          parent: parent?.job,
-          detached: parent?.detached ?? false,
-          services: leased,
-          delegate: options.delegate,
-          credentials: credentials.available ? credentials.current(record.id) : Effect.succeed([]),
-          onConcluded: credentials.available ? credentials.revokeAll(record.id) : Effect.void,
-          scope: options.scope,
-          onStart: (job) => {
-            place.kept = true
-            running.set(record.id, job)
-          },
-          onEnd: () => {
-            running.delete(record.id)
-            place.leave()
-            options.onEnd()
-          }
-        })
-        return { _tag: "Started", record } as const
       })
     )
 

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Effect, Semaphore } from "effect"
+import { Effect, Exit, Scope, Semaphore } from "effect"
 
 /**
  * @category models
@@ -17,6 +17,19 @@ export interface Options {
 }
 
 /**
+ * A place for one job, or its place in the queue.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  /** Waits for the turn of the job. */
+  readonly take: Effect.Effect<void>
+  /** Gives back what the job has, which it must do once. */
+  readonly leave: Effect.Effect<void>
+}
+
+/**
  * @category models
  * @since 0.1.0
  */
@@ -24,12 +37,8 @@ export interface AgentPlaces {
   readonly queue: number
   /** Whether a job that came now would run at once. */
   readonly hasFree: () => boolean
-  /** Reserves a place, free or in the queue, for a job that is about to be accepted; `false` if there is none. */
-  readonly reserve: () => boolean
-  /** Waits for the turn of a job that has a reservation. */
-  readonly take: Effect.Effect<void>
-  /** Gives back what a job has: its place if it `ran`, else its reservation. */
-  readonly leave: (ran: boolean) => Effect.Effect<void>
+  /** Reserves a place, free or in the queue, for a job that is about to be accepted; nothing if there is none. */
+  readonly reserve: () => Place | undefined
 }
 
 /**
@@ -44,15 +53,17 @@ export const make = ({ concurrency, queue = 100 }: Options): Effect.Effect<Agent
       queue,
       hasFree: () => reserved < concurrency,
       reserve: () => {
-        if (reserved >= concurrency + queue) return false
+        if (reserved >= concurrency + queue) return undefined
         reserved++
-        return true
-      },
-      take: semaphore.take(1).pipe(Effect.asVoid),
-      leave: (ran) =>
-        Effect.suspend(() => {
-          reserved--
-          return ran ? Effect.asVoid(semaphore.release(1)) : Effect.void
-        })
+        // Who is interrupted at the moment of his turn must not keep the place.
+        const turn = Scope.makeUnsafe()
+        return {
+          take: Scope.provide(semaphore.takeScoped(1), turn),
+          leave: Effect.suspend(() => {
+            reserved--
+            return Scope.close(turn, Exit.void)
+          })
+        }
+      }
     }
   })

@@ -14,6 +14,8 @@ import type * as JobMessage from "../protocol/JobMessage.ts"
 import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
+import * as TraceContext from "../protocol/TraceContext.ts"
+import type * as Job from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as Jobs from "./Jobs.ts"
 import * as Observation from "./Observation.ts"
@@ -39,8 +41,8 @@ export interface Dispatcher {
   readonly bad: (frame: Codec.BadFrame) => Effect.Effect<void>
   /** The id of an answer: some clients match it with that of the request. */
   readonly replyId: (request: Ids.MessageId) => Effect.Effect<Ids.MessageId>
-  /** A job of the session has delegated this one: the session is told of it, and is sent it from its first event (§10). */
-  readonly child: (job: Ids.JobId) => Effect.Effect<void>
+  /** The acceptance of a job that one of the session's own has delegated (§10); nothing if it is no longer known. */
+  readonly child: (job: Ids.JobId) => Effect.Effect<Option.Option<JobMessage.Accepted>>
   /** Asks the client for a sign of life. */
   readonly ping: Effect.Effect<void>
   /** Speaks for the principal as the latest credentials describe it: they may say other things of it than those before. */
@@ -90,26 +92,40 @@ export const make: (
           })
         )
 
+  const acceptance = Effect.fnUntraced(function* (
+    record: Job.JobRecord,
+    id: Ids.MessageId,
+    request_id?: Ids.MessageId
+  ) {
+    const payload = yield* jobs.acceptance(record, outbox.isSecure())
+    return {
+      arcp: "1.1",
+      id,
+      type: "job.accepted",
+      session_id,
+      job_id: record.id,
+      trace_id: record.traceId,
+      payload: request_id === undefined ? payload : { ...payload, request_id }
+    } satisfies JobMessage.Accepted
+  })
+
   const submit = Effect.fnUntraced(function* (request: JobMessage.Submit) {
+    const span = TraceContext.read(request.extensions)
     const submission: Jobs.Submission = {
       principal,
       session: session_id,
       features,
       secure: outbox.isSecure(),
-      traceId: Option.fromUndefinedOr(request.trace_id),
+      traceId: Option.orElse(Option.fromUndefinedOr(request.trace_id), () =>
+        Option.map(span, ({ traceId }) => traceId as Ids.TraceId)
+      ),
+      span: Option.getOrUndefined(span),
       request: request.payload
     }
     // First the answer, then the job; and the job also if the connection that waits for the answer is about to end.
     const taken: Jobs.Submitted = Effect.fnUntraced(function* (record) {
-      yield* outbox.tell({
-        arcp: "1.1",
-        id: yield* replyId(request.id),
-        type: "job.accepted",
-        session_id,
-        job_id: record.id,
-        trace_id: record.traceId,
-        payload: { ...(yield* jobs.acceptance(record, outbox.isSecure())), request_id: request.id }
-      })
+      const accepted = yield* acceptance(record, yield* replyId(request.id), request.id)
+      yield* record.parent === undefined ? outbox.tell(accepted) : outbox.introduce(accepted)
       yield* outbox.follow({ job: record.id, traceId: record.traceId, after: -1, paces: true })
     })
     yield* outbox.room
@@ -118,18 +134,7 @@ export const make: (
 
   const child: Dispatcher["child"] = Effect.fnUntraced(function* (job) {
     const found = yield* jobs.child(job)
-    if (Option.isNone(found) || outbox.isFollowing(job)) return
-    const record = found.value
-    yield* outbox.tell({
-      arcp: "1.1",
-      id: yield* freshId,
-      type: "job.accepted",
-      session_id,
-      job_id: job,
-      trace_id: record.traceId,
-      payload: yield* jobs.acceptance(record, outbox.isSecure())
-    })
-    yield* outbox.follow({ job, traceId: record.traceId, after: -1, paces: true })
+    return Option.isNone(found) ? Option.none() : Option.some(yield* acceptance(found.value, yield* freshId))
   })
 
   const cancel = Effect.fnUntraced(function* (request: JobMessage.Cancel) {

@@ -79,7 +79,8 @@ export class JobContext extends Context.Service<
     readonly status: Emit<[phase: string, message?: string]>
     /**
      * Names that begin with `cost.` are costs (§9.6). They must not be negative, and are charged to the budget of the currency that is their
-     * `unit`, at once and whatever is left: it is the next operation that is refused once nothing is.
+     * `unit`, at once and whatever is left: it is the next operation that is refused once nothing is. What is left the runtime tells itself:
+     * `cost.budget.remaining` is refused.
      */
     readonly metric: Emit<[name: string, value: number, options?: Omit<JobEvent.Body<"metric">, "name" | "value">]>
     /** What is left to spend in each currency that the job's lease caps; below zero where more was spent than there was. */
@@ -113,8 +114,9 @@ export class JobContext extends Context.Service<
     /** The credentials that were provisioned for this job alone, with the values that they have now (§9.8). They end with the job. */
     readonly credentials: Effect.Effect<ReadonlyArray<Credential.Credential>>
     /**
-     * Hands work to another agent as a job of its own, which the lease has to allow by `agent.delegate` (§10). The child may do no more than
-     * its parent, spends from its parent's budget, and ends with its parent unless it is `detached`. A refusal is among the job's events.
+     * Hands work to another agent as a job of its own, which the lease has to allow by `agent.delegate` for the version that would run, also
+     * where only a name is given (§10). The child may do no more than its parent, spends from its parent's budget, and ends with its parent
+     * unless it is `detached`. A refusal is among the job's events.
      */
     readonly delegate: Delegation.Delegate
     /**
@@ -252,31 +254,39 @@ const make = (
 
   let told = RemainingBudget.nothing
 
+  /** Whether this lease, or one above it, caps the currency: what a host caps besides is not the job's to tell. */
+  const isCapped = ({ currency }: Budget.Standing) => guard.tenures.some(({ lease }) => lease.budget.has(currency))
+
   /** A metric, and with a cost what is then left, if that has changed by much. Some clients read the labels from `dims`. */
   const tellMetric = (body: JobEvent.Body<"metric">): Effect.Effect<void, ArcpError.InvalidRequest> => {
-    const { dimensions } = body
+    const { dimensions, name, value } = body
+    if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
+    if (name === JobEvent.budgetRemaining) {
+      return Effect.fail(invalid("metric.name", `${name} is what the runtime says of a budget`))
+    }
     const made = draft("metric", dimensions === undefined ? body : { ...body, dims: dimensions })
     if (Result.isFailure(made)) return Effect.fail(made.failure)
     const metric = made.success
     const cost = costOf(body)
     if (cost === undefined) return tell(metric)
     if (Result.isFailure(cost)) return Effect.fail(invalid("metric.value", cost.failure))
-    // Nothing comes between a cost and its being counted, and once it is counted it is told.
+    // Nothing comes between a cost and its being counted, and once it is counted it is told, once.
     return Effect.uninterruptibleMask(
       Effect.fnUntraced(function* (restore) {
         const charged = account === undefined ? notCounted : yield* account.charge([cost.success])
-        const remaining = RemainingBudget.tell(told, charged.standings)
+        const remaining = RemainingBudget.tell(told, charged.standings.filter(isCapped))
         told = remaining.told
         const drafts = [
           metric,
           ...remaining.metrics.flatMap((body) => Result.getSuccess(draft("metric", body)).pipe(Option.toArray))
         ] as const
-        const appended = (options: JobJournal.AppendOptions) =>
-          journal.append(record.id, epoch, drafts, { ...options, ledger: charged.entries })
-        yield* restore(appended(urgently)).pipe(
-          Effect.onInterrupt(() => Effect.ignore(appended({ forced: true }))),
-          Effect.catch(speaksNoMore)
+        const waited = yield* Effect.exit(restore(journal.room(record.id, urgently)))
+        yield* Effect.catch(journal.append(record.id, epoch, drafts, { forced: true, ledger: charged.entries }), () =>
+          Effect.forEach(charged.entries, (entry) => journal.record(record.id, epoch, entry)).pipe(
+            Effect.andThen(speaksNoMore)
+          )
         )
+        return yield* waited
       })
     )
   }
@@ -306,12 +316,19 @@ const make = (
       return { code, message: message.slice(0, 1024), retryable }
     })
 
+  /** A metric that cannot be shown as it is must be counted all the same. */
+  const emitMetric = (body: JobEvent.Body<"metric">) =>
+    Effect.catch(tellMetric(body), () => {
+      const { name, unit, value } = body
+      return tellMetric({ name, value, ...(unit === undefined ? undefined : { unit }) })
+    })
+
   const emitter = JobEmitter.JobEmitter.of({
     emit: (kind, body) =>
-      (kind === "metric" ? tellMetric(body as JobEvent.Body<"metric">) : append(kind, body)).pipe(
-        Effect.catch(() => append(kind, showable(body))),
-        Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message))
-      )
+      (kind === "metric"
+        ? emitMetric(body as JobEvent.Body<"metric">)
+        : Effect.catch(append(kind, body), () => append(kind, showable(body)))
+      ).pipe(Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message)))
   })
 
   const leased = LeasedJob.make({
@@ -378,10 +395,7 @@ const make = (
     thought: (text) => append("thought", { text }),
     status: (phase, message) =>
       nonEmpty("status", "phase", phase, append("status", message === undefined ? { phase } : { phase, message })),
-    metric: (name, value, options) => {
-      if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
-      return nonEmpty("metric", "name", name, tellMetric({ name, value, ...options }))
-    },
+    metric: (name, value, options) => nonEmpty("metric", "name", name, tellMetric({ name, value, ...options })),
     budget: account === undefined ? Effect.succeed(nothingCapped) : account.available,
     reserve: (amounts, use) =>
       Effect.flatMap(
@@ -422,7 +436,7 @@ const notCounted: Budgets.Charged = { entries: [], standings: [] }
 
 /** The cost that a metric reports, or why it cannot be one; nothing if it reports none, or in no currency. */
 const costOf = ({ name, unit, value }: JobEvent.Body<"metric">): Result.Result<Amount.Amount, string> | undefined => {
-  if (!name.startsWith(JobEvent.costPrefix) || name === JobEvent.budgetRemaining) return undefined
+  if (!name.startsWith(JobEvent.costPrefix)) return undefined
   if (value < 0) return Result.fail("a cost must not be negative")
   return unit !== undefined && Amount.isCurrency(unit) ? Amount.fromNumber(unit, value) : undefined
 }

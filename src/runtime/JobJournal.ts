@@ -116,6 +116,8 @@ export class JobJournal extends Context.Service<
       drafts: NonEmptyReadonlyArray<Draft>,
       options?: AppendOptions
     ) => Effect.Effect<void, JournalClosed>
+    /** Done once such an append would not wait; its interruption is that of the wait alone. */
+    readonly room: (job: Ids.JobId, options?: AppendOptions) => Effect.Effect<void>
     /** Adds to the job's ledger what no event tells of, also after its outcome: a child may outlive it. Never waits. */
     readonly record: (job: Ids.JobId, epoch: number, entry: Budget.Entry) => Effect.Effect<void>
     /** What the job has spent and set aside, in few entries or many: their fold is its budget (§9.6). Kept as long as the job. */
@@ -199,6 +201,8 @@ export const outcome = (job: Ids.JobId): Effect.Effect<Option.Option<Entry>, nev
 interface Journal {
   readonly log: ChunkedLog.ChunkedLog
   ledger: Array<Budget.Entry>
+  /** How many of them it may have before they are made fewer. */
+  maxLedger: number
   epoch: number
   /** The attached submitters, the first of which is the pacer. */
   readonly readers: Map<Ids.SessionId, Reader>
@@ -212,8 +216,8 @@ interface Reader {
   readonly weight: number
 }
 
-/** Entries of a ledger beyond which they are made fewer. Holds that are open stay, and are as many as the job has children. */
-const maxLedger = 1024
+/** Entries that a ledger may have in any case; holds that are open stay, and may be more. */
+const minLedger = 1024
 
 /**
  * Journals in memory, within the bounds of the configuration.
@@ -287,6 +291,19 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
     const closed = (job: Ids.JobId, reason: JournalClosed["reason"]) =>
       Effect.fail(new JournalClosed({ job_id: job, reason }))
 
+    const isAhead = (journal: Journal, options: AppendOptions | undefined): boolean =>
+      options?.forced !== true &&
+      lead(journal) > config.pacingWindow + (options?.urgent === true ? config.pacingReserve : 0)
+
+    const room = (job: Ids.JobId, options: AppendOptions | undefined): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const journal = journals.get(job)
+        if (journal === undefined || journal.log.terminal !== undefined || !isAhead(journal, options))
+          return Effect.void
+        journal.room.closeUnsafe()
+        return Effect.andThen(journal.room.await, room(job, options))
+      })
+
     const append = (
       job: Ids.JobId,
       epoch: number,
@@ -298,11 +315,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         if (journal === undefined) return closed(job, "unknown")
         if (journal.epoch !== epoch) return closed(job, "stale")
         if (journal.log.terminal !== undefined) return closed(job, "ended")
-        const window = config.pacingWindow + (options?.urgent === true ? config.pacingReserve : 0)
-        if (options?.forced !== true && lead(journal) > window) {
-          journal.room.closeUnsafe()
-          return Effect.andThen(journal.room.await, append(job, epoch, drafts, options))
-        }
+        if (isAhead(journal, options)) return Effect.andThen(room(job, options), append(job, epoch, drafts, options))
         if (options?.ledger !== undefined) note(journal, options.ledger)
         push(journal, drafts)
         return Effect.void
@@ -310,7 +323,10 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
 
     const note = (journal: Journal, entries: ReadonlyArray<Budget.Entry>) => {
       journal.ledger.push(...entries)
-      if (journal.ledger.length > maxLedger) journal.ledger = [...Budget.compact(journal.ledger)]
+      if (journal.ledger.length <= journal.maxLedger) return
+      journal.ledger = [...Budget.compact(journal.ledger)]
+      // Twice what is left, so that many open holds are not gone through at each entry.
+      journal.maxLedger = Math.max(minLedger, journal.ledger.length * 2)
     }
 
     return JobJournal.of({
@@ -319,6 +335,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
           journals.set(job.id, {
             log: ChunkedLog.make(job),
             ledger: [],
+            maxLedger: minLedger,
             epoch: 1,
             readers: new Map(),
             room: Latch.makeUnsafe(true),
@@ -326,6 +343,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
           })
         }),
       append,
+      room,
       record: (job, epoch, entry) =>
         Effect.sync(() => {
           const journal = journals.get(job)

@@ -7,7 +7,21 @@
  *
  * @since 0.1.0
  */
-import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Option, Result, Scope, Tracer } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Latch,
+  Option,
+  Result,
+  Scope,
+  Tracer
+} from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import type * as LeasedJob from "../leased/LeasedJob.ts"
@@ -25,6 +39,7 @@ import * as JobJournal from "./JobJournal.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import type * as RunningJob from "./RunningJob.ts"
+import * as JobSpan from "./internal/jobSpan.ts"
 
 /**
  * A job that is about to run.
@@ -32,11 +47,13 @@ import type * as RunningJob from "./RunningJob.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Run extends Omit<RunningJob.RunningJob, "children" | "stop" | "isOver" | "ended"> {
+export interface Run extends Omit<RunningJob.RunningJob, "children" | "expectChild" | "stop" | "isOver" | "ended"> {
   readonly epoch: number
   readonly prepared: AgentRegistry.Prepared
-  /** Where the job waits for its turn, with a reservation; nothing if its agent runs without bound. */
-  readonly places: AgentPlaces.AgentPlaces | undefined
+  /** The place at its agent for which the job waits; nothing if its agent runs without bound. */
+  readonly turn: AgentPlaces.Place | undefined
+  /** The span in which the job was asked for. */
+  readonly span: Tracer.AnySpan | undefined
   readonly services: (job: LeasedJob.LeasedJob) => Context.Context<LeasedServices.LeasedServices>
   readonly delegate: (
     parent: RunningJob.RunningJob,
@@ -87,13 +104,13 @@ export const make: Effect.Effect<
   const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: Outcome) {
     const completed = Timestamp.format(yield* Clock.currentTimeMillis)
     const characters = lengthOf(outcome, config.maxPayload) + JSON.stringify(record.lease).length
-    const { cancel, final } = yield* store.conclude(record.id, finalOf(outcome), characters)
+    const { cancel, final } = yield* store.conclude(record.id, outcome.final, characters)
     // Once a cancellation was taken the job ends as cancelled, even if the agent was faster (§7.4).
     const told =
-      final === "cancelled" && finalOf(outcome) !== "cancelled"
+      final === "cancelled" && outcome.final !== "cancelled"
         ? outcomeOfStop({ _tag: "Cancel", reason: Option.getOrElse(cancel, () => "cancelled") }, record)
         : outcome
-    yield* journal.end(record.id, epoch, terminal(told, final, completed, config.maxPayload))
+    yield* journal.end(record.id, epoch, terminal(told.came, final, completed, config.maxPayload))
   })
 
   /** What the job has not spent returns before its end is known, so that whoever waits for that finds it there. */
@@ -107,12 +124,18 @@ export const make: Effect.Effect<
         )
 
   const start: JobRunner["start"] = Effect.fnUntraced(function* (job) {
-    const { places, record, scope } = job
+    const { record, scope, turn } = job
     const cancellation = Deferred.makeUnsafe<string>()
     let stopped: RunningJob.Stop | undefined
+    let agent: Fiber.Fiber<unknown, unknown> | undefined
+    /** Done when the agent is, and what it had open is closed. */
+    const unwound = Deferred.makeUnsafe<void>()
     let concluded = false
     const timers: Array<Fiber.Fiber<void>> = []
     const ended = Deferred.makeUnsafe<void>()
+    /** Children that are about to start. */
+    let expected = 0
+    const noneExpected = Latch.makeUnsafe(true)
     // What its services do for the job beyond a call ends with it, whatever scopes the agent has opened or left open.
     const scopeOfServices = Scope.makeUnsafe()
     const { collected, context, leased } = contextOf({
@@ -121,9 +144,10 @@ export const make: Effect.Effect<
       isEnding: () => stopped !== undefined,
       scope: scopeOfServices,
       // Who has ended, or is to, hands on nothing more.
-      delegate: (request) =>
-        concluded || stopped !== undefined ? Effect.interrupt : job.delegate(running, leased, request)
+      delegate: (request) => (isEnding() ? Effect.interrupt : job.delegate(running, leased, request))
     })
+
+    const isEnding = () => concluded || stopped !== undefined || Deferred.isDoneUnsafe(unwound)
 
     /** Whoever comes first writes the outcome: the agent's fiber at its end, or who could not wait for that. */
     const end = (outcome: Outcome): Effect.Effect<void> =>
@@ -145,57 +169,83 @@ export const make: Effect.Effect<
         )
       })
 
-    /** Ends the children that are not to outlive the job. */
-    const stopChildren = Effect.suspend(() =>
-      Effect.forEach(
-        running.children,
+    /** The children that do not outlive the job. */
+    const bound = () => Array.from(running.children).filter(({ detached }) => !detached)
+
+    /** What ends the job from without ends them by the same name, be it the lease or the runtime; whatever else ends it cancels them. */
+    const stopChildren = Effect.suspend(() => {
+      const reason = stopped
+      return Effect.forEach(
+        bound(),
         (child) =>
-          child.detached
-            ? Effect.void
+          reason?._tag === "Expired" || reason?._tag === "Shutdown"
+            ? child.stop(reason)
             : Effect.andThen(
                 store.requestCancel(child.record.id, orphaned),
                 child.stop({ _tag: "Cancel", reason: orphaned })
               ),
         { discard: true }
       )
-    )
+    })
 
     /** The children end before their parent does; each within a bounded time, since each is ended without its agent if need be. */
-    const childrenEnded = Effect.suspend(() =>
-      running.children.size === 0
-        ? Effect.void
-        : Effect.andThen(
-            stopChildren,
-            Effect.forEach(running.children, (child) => (child.detached ? Effect.void : child.ended), { discard: true })
-          )
-    )
+    const childrenEnded: Effect.Effect<void> = Effect.suspend(() => {
+      const children = bound()
+      if (children.length === 0 && expected === 0) return Effect.void
+      return Effect.andThen(
+        children.length === 0
+          ? noneExpected.await
+          : Effect.andThen(
+              stopChildren,
+              Effect.forEach(children, (child) => child.ended, { discard: true })
+            ),
+        childrenEnded
+      )
+    })
 
     const stop: RunningJob.RunningJob["stop"] = (reason) =>
       Effect.suspend(() => {
         if (concluded || stopped !== undefined) return Effect.void
         stopped = reason
         if (reason._tag === "Cancel") Deferred.doneUnsafe(cancellation, Effect.succeed(reason.reason))
-        fiber.interruptUnsafe()
-        const unwound = Effect.timeoutOption(Fiber.await(fiber), config.cancelGrace)
-        return Effect.andThen(
-          stopChildren,
-          Effect.forkIn(
-            Effect.flatMap(unwound, (exit) =>
-              Option.isSome(exit)
-                ? Effect.void
-                : Effect.andThen(
-                    Effect.logWarning("The agent did not unwind within the grace", { job: record.id }),
-                    end(outcomeOfStop(reason, record))
-                  )
-            ),
-            scope
-          )
-        ).pipe(Effect.asVoid)
-      })
+        agent?.interruptUnsafe()
+        return Effect.all([audit(reason), stopChildren, Effect.forkIn(outstayed(reason), scope)], { discard: true })
+      }).pipe(Effect.uninterruptible)
+
+    const audit = (reason: RunningJob.Stop) =>
+      reason._tag === "Expired"
+        ? Effect.logInfo("A job ends: its lease has expired", { job: record.id, ...reason.error.details })
+        : Effect.void
+
+    /** Ends the job without its agent if that takes longer than it may. */
+    const outstayed = (reason: RunningJob.Stop) =>
+      Effect.timeoutOption(
+        Deferred.await(unwound),
+        reason._tag === "Expired" ? Duration.min(expiryGrace, config.cancelGrace) : config.cancelGrace
+      ).pipe(
+        Effect.flatMap((done) =>
+          Option.isSome(done)
+            ? Effect.void
+            : Effect.logWarning("The agent did not unwind within the grace", { job: record.id }).pipe(
+                Effect.andThen(childrenEnded),
+                Effect.andThen(end(outcomeOfStop(reason, record)))
+              )
+        )
+      )
+
+    const expectChild: RunningJob.RunningJob["expectChild"] = () => {
+      if (isEnding()) return undefined
+      expected++
+      noneExpected.closeUnsafe()
+      return () => {
+        if (--expected === 0) noneExpected.openUnsafe()
+      }
+    }
 
     const running: RunningJob.RunningJob = {
       ...job,
       children: new Set(),
+      expectChild,
       stop,
       isOver: () => concluded,
       ended: Deferred.await(ended)
@@ -216,37 +266,41 @@ export const make: Effect.Effect<
       timers.push(yield* Effect.forkIn(expiry, scope))
     }
 
-    let ran = false
     const attempt = Effect.gen(function* () {
-      if (places !== undefined) yield* places.take
-      ran = true
+      if (turn !== undefined) yield* turn.take
       yield* store.start(record.id)
       if (record.maxRuntime !== undefined) {
         const deadline = Effect.delay(stop({ _tag: "Deadline" }), Duration.seconds(record.maxRuntime))
         timers.push(yield* Effect.forkIn(deadline, scope))
       }
       yield* Effect.ignore(context.status("running"))
-      return yield* Effect.useSpan("arcp.job", { attributes: attributesOf(record) }, (span) =>
+      return yield* Effect.useSpan("arcp.job", JobSpan.options(record, job.span), (span) =>
         job.prepared(Context.add(services, Tracer.ParentSpan, span))
       )
     })
 
-    const fiber = yield* attempt.pipe(
+    /** Whatever happens to the fiber, and be it that it is interrupted before it begins, the job ends with it. */
+    yield* Effect.withFiber((fiber) => {
+      agent = fiber
+      if (stopped !== undefined) fiber.interruptUnsafe()
+      return Effect.interruptible(attempt)
+    }).pipe(
       Effect.onExit(
         Effect.fnUntraced(function* (exit) {
           yield* Scope.close(scopeOfAgent, exit)
           yield* Scope.close(scopeOfServices, exit)
+          Deferred.doneUnsafe(unwound, Effect.void)
           yield* childrenEnded
           // The place is the agent's, also when it outstays its job.
-          if (places !== undefined) yield* places.leave(ran)
+          if (turn !== undefined) yield* turn.leave
           yield* end(
             stopped === undefined
-              ? yield* outcomeOf(exit, collected(), config.maxPayload)
+              ? yield* outcomeOfExit(exit, collected(), config.maxPayload)
               : outcomeOfStop(stopped, record)
           )
         })
       ),
-      Effect.forkIn(scope, { startImmediately: true })
+      Effect.forkIn(scope, { startImmediately: true, uninterruptible: true })
     )
   })
 
@@ -254,55 +308,58 @@ export const make: Effect.Effect<
 })
 
 /** About how many characters are kept of an outcome. */
-const lengthOf = (outcome: Outcome, limit: number): number => {
-  if (Result.isSuccess(outcome)) return "result" in outcome.success ? outcome.success.result.length : 1024
-  const text = JobContext.stringify(ArcpError.toPayload(outcome.failure), limit)
+const lengthOf = ({ came }: Outcome, limit: number): number => {
+  if (Result.isSuccess(came)) return "result" in came.success ? came.success.result.length : 1024
+  const text = JobContext.stringify(ArcpError.toPayload(came.failure), limit)
   return Result.isSuccess(text) ? text.success.length : maxMessage
 }
 
 const orphaned = "the job that delegated it has ended"
 
-const attributesOf = (record: Job.JobRecord) => ({
-  "arcp.job_id": record.id,
-  "arcp.agent": record.agent,
-  "arcp.trace_id": record.traceId
-})
+/** How long an agent may go on when its lease has expired (§14). */
+const expiryGrace = Duration.seconds(1)
 
-type Outcome = Result.Result<Completed, ArcpError.ArcpError>
+type Came = Result.Result<Completed, ArcpError.ArcpError>
 
 type Completed = { readonly result: string } | { readonly resultId: string; readonly size: number }
 
-const finalOf = (outcome: Outcome): Job.Final => {
-  if (Result.isSuccess(outcome)) return "success"
-  if (outcome.failure._tag === "Cancelled") return "cancelled"
-  return outcome.failure._tag === "Timeout" ? "timed_out" : "error"
+/** What came of a job, and how that is called: a time-out that an agent fails with, such as that of its child, is not its own. */
+interface Outcome {
+  readonly final: Job.Final
+  readonly came: Came
 }
 
 const outcomeOfStop = (stop: RunningJob.Stop, record: Job.JobRecord): Outcome => {
   switch (stop._tag) {
-    case "Cancel":
-      return Result.fail(
-        new ArcpError.Cancelled({ message: `Cancelled: ${stop.reason}`, details: { reason: stop.reason } })
-      )
+    case "Cancel": {
+      const { reason } = stop
+      return failed("cancelled", new ArcpError.Cancelled({ message: `Cancelled: ${reason}`, details: { reason } }))
+    }
     case "Deadline":
-      return Result.fail(
+      return failed(
+        "timed_out",
         new ArcpError.Timeout({
           message: `The job ran longer than ${record.maxRuntime} s`,
           details: { max_runtime_sec: record.maxRuntime ?? 0 }
         })
       )
     case "Expired":
-      return Result.fail(stop.error)
+      return failed("error", stop.error)
     case "Shutdown":
-      return Result.fail(new ArcpError.InternalError({ message: "The runtime has ended" }))
+      return failed("error", new ArcpError.InternalError({ message: "The runtime has ended" }))
   }
 }
 
-const outcomeOf = Effect.fnUntraced(function* (
+const failed = (final: Job.Final, error: ArcpError.ArcpError): Outcome => ({ final, came: Result.fail(error) })
+
+const outcomeOfExit = (...given: Parameters<typeof cameOf>): Effect.Effect<Outcome> =>
+  Effect.map(cameOf(...given), (came) => ({ final: Result.isSuccess(came) ? "success" : "error", came }))
+
+const cameOf = Effect.fnUntraced(function* (
   exit: Exit.Exit<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError>,
   collected: Option.Option<JobContext.Collected>,
   limit: number
-): Effect.fn.Return<Outcome> {
+): Effect.fn.Return<Came> {
   if (Exit.isSuccess(exit)) {
     const streamed = exit.value instanceof JobContext.StreamedResult ? exit.value : undefined
     if (streamed === undefined && Option.isSome(collected)) {
@@ -331,9 +388,9 @@ const outcomeOf = Effect.fnUntraced(function* (
   return Result.fail(new ArcpError.InternalError({ message: "The agent failed unexpectedly" }))
 })
 
-const terminal = (outcome: Outcome, final: Job.Final, completed_at: string, limit: number): JobJournal.Draft => {
-  if (Result.isSuccess(outcome)) {
-    const done = outcome.success
+const terminal = (came: Came, final: Job.Final, completed_at: string, limit: number): JobJournal.Draft => {
+  if (Result.isSuccess(came)) {
+    const done = came.success
     const result =
       "result" in done
         ? `"result":${done.result}`
@@ -344,7 +401,7 @@ const terminal = (outcome: Outcome, final: Job.Final, completed_at: string, limi
       payload: `{"final_status":"success",${result},"completed_at":"${completed_at}"}`
     }
   }
-  const { details, ...error } = ArcpError.toPayload(outcome.failure)
+  const { details, ...error } = ArcpError.toPayload(came.failure)
   const message = error.message.slice(0, maxMessage)
   const told = { final_status: final, ...error, message, completed_at }
   // Details that cannot travel must not keep the outcome from doing so.

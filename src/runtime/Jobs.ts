@@ -4,15 +4,15 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result, Scope } from "effect"
+import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
-import type * as Budgets from "../authority/Budgets.ts"
+import * as Budgets from "../authority/Budgets.ts"
 import * as Credentials from "../authority/Credentials.ts"
 import type * as Leases from "../authority/Leases.ts"
 import * as ObserverPolicy from "../authority/ObserverPolicy.ts"
-import * as Operation from "../authority/Operation.ts"
+import type * as LeasedJob from "../leased/LeasedJob.ts"
 import * as Amount from "../protocol/Amount.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Credential from "../protocol/Credential.ts"
@@ -25,10 +25,13 @@ import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Acceptance from "./Acceptance.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
 import * as Job from "./Job.ts"
+import type * as Delegation from "./Delegation.ts"
+import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
 import type * as JobRunner from "./JobRunner.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
+import type * as RunningJob from "./RunningJob.ts"
 
 /**
  * A submission and who makes it.
@@ -44,6 +47,8 @@ export interface Submission {
   /** Whether credentials may be issued to who asks (§14). */
   readonly secure: boolean
   readonly traceId: Option.Option<Ids.TraceId>
+  /** The client's span in which it submits, if it told of one. */
+  readonly span: Tracer.AnySpan | undefined
   readonly request: JobMessage.Submit["payload"]
 }
 
@@ -154,6 +159,8 @@ export const layer: Layer.Layer<
       gone.length === 0 ? Effect.void : Effect.forEach(gone, (job) => journal.remove(job), { discard: true })
     )
 
+    const surroundings = yield* Effect.context<never>()
+
     const { accept, running, shutdown } = yield* Acceptance.make({
       scope: yield* Scope.fork(yield* Effect.scope),
       onEnd: () => ended.openUnsafe(),
@@ -185,12 +192,23 @@ export const layer: Layer.Layer<
 
     const freshDelegateId = Effect.map(random.ulid, (ulid) => `del_${ulid}`)
 
+    /** Who submitted a job is a submitter of all that it has delegated. */
+    const isSubmitter = Effect.fnUntraced(function* (
+      { record, submitters }: Pick<JobStore.Stored, "record" | "submitters">,
+      session: Ids.SessionId
+    ): Effect.fn.Return<boolean> {
+      if (record.session === session || submitters.has(session)) return true
+      if (record.parent === undefined) return false
+      const parent = yield* store.get(record.parent)
+      return Option.isSome(parent) && (yield* isSubmitter(parent.value, session))
+    })
+
     /** The job that a client delegates from, as some clients do: only who submitted it may, and only while it runs. */
     const parentOf = Effect.fnUntraced(function* ({ principal, request, session }: Submission) {
       const { parent_job_id: id } = request
       if (id === undefined) return undefined
       const { record, submitters } = yield* visible(principal, id)
-      if (record.session !== session && !submitters.has(session)) return yield* notSubmitter(id)
+      if (!(yield* isSubmitter({ record, submitters }, session))) return yield* notSubmitter(id)
       const job = running(id)
       if (job === undefined) {
         return yield* new ArcpError.InvalidRequest({
@@ -198,7 +216,7 @@ export const layer: Layer.Layer<
           details: { field: "payload.parent_job_id" }
         })
       }
-      return { job, delegateId: yield* freshDelegateId, detached: false }
+      return { job, delegateId: yield* freshDelegateId, detached: false, reservation: undefined }
     })
 
     const submit: Jobs["Service"]["submit"] = Effect.fnUntraced(function* (submission, taken) {
@@ -207,67 +225,89 @@ export const layer: Layer.Layer<
       const bound = Option.isSome(claim) ? yield* store.claimed(claim.value) : Option.none()
       if (Option.isSome(bound)) return yield* Effect.uninterruptible(settle(bound.value, taken))
       const parent = submission.request.parent_job_id === undefined ? undefined : yield* parentOf(submission)
-      if (parent !== undefined) {
-        yield* parent.job.guard.authorize(Operation.agentDelegate(submission.request.agent))
-      }
-      const outcome = yield* accept({ ...submission, claim, parent }, taken)
+      const told: Submitted = (record) =>
+        parent === undefined
+          ? taken(record)
+          : Effect.andThen(announce(parent, record, submission.request), taken(record))
+      const traceId =
+        parent === undefined
+          ? submission.traceId
+          : Option.orElseSome(submission.traceId, () => parent.job.record.traceId)
+      const outcome = yield* accept({ ...submission, traceId, claim, parent }, told)
       if (outcome._tag !== "Started") yield* Effect.uninterruptible(settle(outcome, taken))
     })
 
     /**
-     * The parent's stream tells of the child before the child says anything, and of a refusal as of a tool that failed (§10). What it tells
-     * does not wait for a slow reader: a job that was started must be known of.
+     * The parent's stream tells of the child before the child says anything (§10). It does not wait for a slow reader: a job that was started
+     * must be known of.
      */
-    const delegate: JobRunner.Run["delegate"] = Effect.fnUntraced(function* (parent, leased, request) {
-      const { record: own } = parent
-      const delegateId = yield* freshDelegateId
-      const { agent, constraints, detached, input, lease, maxRuntime } = request
-      const announce = (record: Job.JobRecord) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          const body: JobEvent.Body<"delegate"> = {
-            delegate_id: delegateId,
-            child_job_id: record.id,
-            agent: record.agent,
-            input,
-            lease_request: lease ?? {},
-            lease: record.lease,
-            ...(record.constraints === undefined ? undefined : { lease_constraints: record.constraints })
-          }
-          const draft: JobJournal.Draft = {
-            type: "job.event",
-            kind: "delegate",
-            payload: `${SequencedFrame.payloadHead("delegate", Timestamp.format(now))}${JSON.stringify(body)}}`,
-            note: { _tag: "Child", job: record.id }
-          }
-          return Effect.ignore(journal.append(own.id, 1, [draft], { forced: true }))
-        })
-      const asked = Effect.andThen(
-        parent.guard.authorize(Operation.agentDelegate(agent)),
-        accept(
-          {
-            principal: parent.principal,
-            session: own.session,
-            features: own.features,
-            // What the child gets it gets for its parent, if that could get any; to the session it passes over a secure line only.
-            secure: true,
-            traceId: Option.some(own.traceId),
-            request: {
-              agent,
-              input,
-              ...(lease === undefined ? undefined : { lease_request: lease }),
-              ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
-              ...(maxRuntime === undefined ? undefined : { max_runtime_sec: maxRuntime })
-            },
-            claim: Option.none(),
-            parent: { job: parent, delegateId, detached }
-          },
-          announce
-        )
+    const announce = Effect.fnUntraced(function* (
+      { delegateId, job }: Acceptance.Parent,
+      child: Job.JobRecord,
+      { input, lease_request = {} }: JobMessage.Submit["payload"]
+    ) {
+      const body: JobEvent.Body<"delegate"> = {
+        delegate_id: delegateId,
+        child_job_id: child.id,
+        agent: child.agent,
+        lease_request,
+        lease: child.lease,
+        ...(child.constraints === undefined ? undefined : { lease_constraints: child.constraints })
+      }
+      // An input that is as long as an event may be has no room in one.
+      const whole = JobContext.stringify({ ...body, input }, config.maxPayload)
+      const text = Result.getOrElse(whole, () => JSON.stringify(body))
+      const head = SequencedFrame.payloadHead("delegate", Timestamp.format(yield* Clock.currentTimeMillis))
+      const note: JobJournal.Note = { _tag: "Child", job: child.id }
+      const draft: JobJournal.Draft = { type: "job.event", kind: "delegate", payload: `${head}${text}}`, note }
+      yield* Effect.ignore(journal.append(job.record.id, 1, [draft], { forced: true }))
+    })
+
+    /** What the runtime does it does in its own surroundings: an agent can bring a clock of its own, and its child must not live by it. */
+    const delegate: JobRunner.Run["delegate"] = (parent, leased, request) =>
+      Effect.contextWith((given: Context.Context<never>) => {
+        const reservation = Context.get(given, Budgets.CurrentReservation)
+        const span = Option.getOrUndefined(Context.getOption(given, Tracer.ParentSpan))
+        const own = span === undefined ? surroundings : Context.add(surroundings, Tracer.ParentSpan, span)
+        return Effect.updateContext(handOn(parent, leased, request, reservation, span), () => own)
+      })
+
+    const handOn = Effect.fn("Jobs.delegate")(function* (
+      parent: RunningJob.RunningJob,
+      leased: LeasedJob.LeasedJob,
+      { agent, constraints, detached, input, lease, maxRuntime }: Delegation.Request,
+      reservation: Budgets.Reservation | undefined,
+      span: Tracer.AnySpan | undefined
+    ) {
+      const { features, session, traceId } = parent.record
+      const by: Acceptance.Parent = { job: parent, delegateId: yield* freshDelegateId, detached, reservation }
+      const submit: JobMessage.Submit["payload"] = {
+        agent,
+        input,
+        ...(lease === undefined ? undefined : { lease_request: lease }),
+        ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
+        ...(maxRuntime === undefined ? undefined : { max_runtime_sec: maxRuntime })
+      }
+      const asked = accept(
+        {
+          principal: parent.principal,
+          session,
+          features,
+          // What the child gets it gets for its parent, if that could get any; to the session it passes over a secure line only.
+          secure: true,
+          traceId: Option.some(traceId),
+          span,
+          request: submit,
+          claim: Option.none(),
+          parent: by
+        },
+        (record) => announce(by, record, submit)
       )
+      // A refusal is told as the result of a tool that failed.
       const { record } = yield* Effect.tapError(asked, (error) =>
-        leased.emitter.emit("tool_result", { call_id: delegateId, error: ArcpError.toPayload(error) })
+        leased.emitter.emit("tool_result", { call_id: by.delegateId, error: ArcpError.toPayload(error) })
       )
-      return { record, cancel: (reason) => stop(record.id, reason) }
+      return { record, cancel: (reason: string) => stop(record.id, reason) }
     })
 
     /** Has a job end as cancelled, unless it has ended. */
@@ -330,9 +370,7 @@ export const layer: Layer.Layer<
       taken
     ) {
       const { record, submitters } = yield* visible(principal, job)
-      if (record.session !== session && !submitters.has(session)) {
-        return yield* notSubmitter(job)
-      }
+      if (!(yield* isSubmitter({ record, submitters }, session))) return yield* notSubmitter(job)
       // One step: a cancellation that was noted must reach the agent, whoever goes meanwhile.
       yield* Effect.uninterruptible(
         Effect.gen(function* () {

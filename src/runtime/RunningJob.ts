@@ -40,6 +40,11 @@ export interface RunningJob {
   readonly children: Set<RunningJob>
   /** Whether it may outlive its parent. */
   readonly detached: boolean
+  /**
+   * Takes note that a child is about to start, and gives how to say that it has, or does not: until then the job does not end. Nothing if the
+   * job is to end already, and takes no more children.
+   */
+  readonly expectChild: () => (() => void) | undefined
   /** Has the job end for this reason, and with it those of its children that are to; the first reason counts. Does not wait for the end. */
   readonly stop: (stop: Stop) => Effect.Effect<void>
   /** Whether it has come to its end, though its outcome may not be written yet. */

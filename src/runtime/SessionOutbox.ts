@@ -23,6 +23,7 @@ import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import * as Frame from "../protocol/Frame.ts"
 import type * as Ids from "../protocol/Ids.ts"
+import type * as JobMessage from "../protocol/JobMessage.ts"
 import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as SequencedFrame from "../protocol/SequencedFrame.ts"
@@ -30,6 +31,7 @@ import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Connection from "../session/Connection.ts"
 import * as AckWindow from "./internal/ackWindow.ts"
 import * as Batch from "./internal/batch.ts"
+import * as Introductions from "./internal/introductions.ts"
 import * as Replay from "./internal/replay.ts"
 import * as View from "./internal/view.ts"
 import * as JobJournal from "./JobJournal.ts"
@@ -49,6 +51,8 @@ export interface Following {
   readonly after: number
   /** Whether this session sets the pace of the job: its submitter does. */
   readonly paces: boolean
+  /** The job for whose sake it is sent, since that delegated it. */
+  readonly parent?: Ids.JobId
 }
 
 /**
@@ -62,6 +66,8 @@ export interface SessionOutbox {
   readonly tell: (message: Message.FromRuntime) => Effect.Effect<void>
   /** Done once not too many answers wait. */
   readonly room: Effect.Effect<void>
+  /** As `tell`, for the acceptance of a job that one of the session's own has delegated. */
+  readonly introduce: (acceptance: JobMessage.Accepted) => Effect.Effect<void>
   /** Sends a frame with a number that stands in no journal; `tail` is its text after the head. */
   readonly own: (type: string, tail: string) => Effect.Effect<void>
   /** Delivers a job until its outcome. A job that is followed already goes on as it was. */
@@ -94,6 +100,9 @@ export interface SessionOutbox {
   readonly last: Effect.Effect<number>
 }
 
+/** Turns that the outcome of a job waits for what its children said. */
+const maxPatience = 64
+
 /**
  * @category constructors
  * @since 0.1.0
@@ -104,13 +113,13 @@ export const make: (
     readonly features: ReadonlySet<Feature.Feature>
     readonly profile: Dialect.Profile
   },
-  /** Told of each job that one of the session's own has delegated, when the client has been. Must not wait. */
-  onChild: (job: Ids.JobId) => Effect.Effect<void>
+  /** The acceptance of a job that one of the session's own has delegated. Must not wait. */
+  acceptanceOf: Introductions.AcceptanceOf
 ) => Effect.Effect<
   SessionOutbox,
   never,
   JobJournal.JobJournal | SessionStore.SessionStore | Credentials.Credentials | Scope.Scope
-> = Effect.fnUntraced(function* (session, onChild) {
+> = Effect.fnUntraced(function* (session, acceptanceOf) {
   const { features, id, profile } = session
   const config = yield* RuntimeConfig.RuntimeConfig
   const journal = yield* JobJournal.JobJournal
@@ -128,6 +137,7 @@ export const make: (
   const marked = new Set<AckWindow.Source>()
   /** Jobs whose outcome is on its way, or has been sent. */
   const told: Array<AckWindow.Source> = []
+  const introductions = Introductions.make(acceptanceOf)
   /** In the order in which they were queued. */
   const answers: Array<Batch.Answer> = []
   /** Called when the write that takes what is queued now is done. */
@@ -218,6 +228,12 @@ export const make: (
         )
       : Effect.succeed(page)
 
+  /** Whether there is something to send of its children, which ended before it did. */
+  const isAwaited = ({ job }: AckWindow.Source): boolean => {
+    for (const other of marked) if (other.parent === job && !(declared && window.isBlocked(other))) return true
+    return false
+  }
+
   const collect = Effect.fnUntraced(function* () {
     const batch = Batch.make(last)
     Batch.addAnswers(batch, answers, frame)
@@ -226,11 +242,15 @@ export const make: (
       // Unmarked before it is read, so that what is appended meanwhile marks it again, at the end of the round.
       marked.delete(source)
       const blocked = declared && window.isBlocked(source)
-      const stored = yield* journal.read(source.job, source.cursor, blocked ? 1 : config.maxBatch / 4)
-      const page = yield* reveal(source.job, stored)
+      const page = yield* journal.read(source.job, source.cursor, blocked ? 1 : config.maxBatch / 4)
       if (page.entries.length === 0 && !page.ended) continue
       // An acknowledgement marks it again; only an outcome does not wait for one.
       if (blocked && !page.ended) continue
+      if (page.ended && source.patience > 0 && isAwaited(source)) {
+        source.patience--
+        marked.add(source)
+        continue
+      }
       if (page.firstOffset > source.cursor + 1) {
         const skipped = page.firstOffset - source.cursor - 1
         const message = `${skipped} events are no longer kept`
@@ -238,11 +258,63 @@ export const make: (
         const tail = status(source, yield* Clock.currentTimeMillis, { phase, message })
         Batch.addOwn(batch, "job.event", tail, frame)
       }
-      if (!page.ended) marked.add(source)
-      Batch.addPage(batch, source, page, session, frame)
+      const { child, page: sent } = Batch.untilChild(source, page, introductions.isNew)
+      if (!sent.ended) marked.add(source)
+      Batch.addPage(batch, source, yield* reveal(source.job, sent), child, session, frame)
     }
     return batch
   })
+
+  const follow: SessionOutbox["follow"] = Effect.fnUntraced(function* ({ after, job, paces, parent, traceId }) {
+    const followed = sources.get(job)
+    if (followed !== undefined) {
+      followed.paces ||= paces
+      return
+    }
+    const source: AckWindow.Source = {
+      job,
+      traceId,
+      parent,
+      patience: maxPatience,
+      paces,
+      unwatch: Effect.void,
+      cursor: after,
+      taken: after,
+      unread: [],
+      unreadCharacters: 0
+    }
+    sources.set(job, source)
+    source.unwatch = yield* journal.watch(job, () => mark(source))
+    if (paces && attached) yield* journal.advance(job, id, Option.some(after))
+    mark(source)
+  })
+
+  const introduce = (acceptance: JobMessage.Accepted) =>
+    Effect.sync(() => {
+      introductions.note(acceptance.payload.job_id, last)
+      put(Codec.encode(acceptance))
+    })
+
+  /** Tells the client of a child, and sends it from its first event, before its parent goes on (§10). */
+  const adopt = ({ child, source }: Batch.Taken): Effect.Effect<void> =>
+    Effect.flatMap(
+      acceptanceOf(child!),
+      Option.match({
+        onNone: () => Effect.void,
+        onSome: (acceptance) =>
+          Effect.andThen(
+            introduce(acceptance),
+            follow({ job: child!, traceId: acceptance.trace_id!, after: -1, paces: true, parent: source.job })
+          )
+      })
+    ).pipe(
+      Effect.andThen(
+        Effect.sync(() => {
+          marked.delete(source)
+          mark(source)
+        })
+      )
+    )
 
   /** From here on the numbers are taken, whether or not the frames arrive: a resume replays what did not. */
   const commit = (batch: Batch.Batch, epoch: number) =>
@@ -261,8 +333,8 @@ export const make: (
               told.push(page.source)
             } else if (declared && sources.get(page.source.job) === page.source) window.owe(page)
           }
-          const children = batch.pages.flatMap(({ children, source }) => (source.paces ? children : []))
-          return children.length === 0 ? Effect.void : Effect.forEach(children, onChild, { discard: true })
+          const delegating = batch.pages.filter(({ child }) => child !== undefined)
+          return delegating.length === 0 ? Effect.void : Effect.forEach(delegating, adopt, { discard: true })
         })
       )
     )
@@ -315,9 +387,10 @@ export const make: (
   })
 
   const replay = Effect.fnUntraced(function* (connection: Connection.Line, seq: number) {
-    yield* Replay.replay(session, seq, config.maxBatch, frame, reveal, (frames) => send(connection, frames)).pipe(
-      Effect.provideContext(services)
-    )
+    const between = yield* introductions.lackingAfter(seq)
+    yield* Replay.replay(session, seq, config.maxBatch, frame, between, reveal, (frames) =>
+      send(connection, frames)
+    ).pipe(Effect.provideContext(services))
     // What the line before lost, this one took.
     if (!declared) for (const source of sources.values()) source.taken = Math.max(source.taken, source.cursor)
     yield* pace
@@ -387,31 +460,12 @@ export const make: (
     reply: (message) => queue(Codec.encode(message)),
     tell: (message) => Effect.sync(() => put(Codec.encode(message))),
     room: roomy,
+    introduce,
     own: (type, tail) => queue({ type, tail }),
     isFollowing: (job) => sources.has(job),
     isSecure: () => attached && secure,
     isBusy: () => sources.size > 0,
-    follow: Effect.fnUntraced(function* ({ after, job, paces, traceId }) {
-      const followed = sources.get(job)
-      if (followed !== undefined) {
-        followed.paces ||= paces
-        return
-      }
-      const source: AckWindow.Source = {
-        job,
-        traceId,
-        paces,
-        unwatch: Effect.void,
-        cursor: after,
-        taken: after,
-        unread: [],
-        unreadCharacters: 0
-      }
-      sources.set(job, source)
-      source.unwatch = yield* journal.watch(job, () => mark(source))
-      if (paces && attached) yield* journal.advance(job, id, Option.some(after))
-      mark(source)
-    }),
+    follow,
     rewind: (job, after) =>
       Effect.sync(() => {
         const source = sources.get(job)

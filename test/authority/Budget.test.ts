@@ -20,6 +20,19 @@ const settle = (id: string, ...texts: ReadonlyArray<string>): Budget.Settle => (
 const left = (self: Budget.Budget) =>
   Object.fromEntries(Array.from(Budget.available(self), ([currency, value]) => [currency, Amount.formatValue(value)]))
 
+/** All that a budget says. */
+const figures = (self: Budget.Budget) => ({
+  standings: Array.from(self.standings.values(), (standing) => ({
+    currency: standing.currency,
+    charged: Amount.formatValue(standing.charged),
+    held: Amount.formatValue(standing.held),
+    available: Amount.formatValue(standing.available)
+  })),
+  holds: ["a", "b", "c"].map((id) =>
+    Array.from(Budget.heldBy(self, id), ([currency, value]) => `${currency}:${Amount.formatValue(value)}`).toSorted()
+  )
+})
+
 /** Any history in cents of two currencies, of which a budget of the tests caps the first or both; and one that no budget caps. */
 const Cents = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 500 }))
 const Currency = Schema.Literals(["USD", "EUR", "xyz"])
@@ -155,6 +168,24 @@ describe("Budget", () => {
         ...entries.slice(position)
       ])
       assert.deepStrictEqual(left(mixed), left(Budget.fold(budget("USD:3", "EUR:2"), [...entries, cost])))
+    }
+  )
+
+  it.prop(
+    "comes to the same if a part of its history is made shorter, whatever comes after",
+    { steps: Steps, more: Steps },
+    ({ more, steps }) => {
+      const entries = steps.map(entryOf)
+      const short = Budget.compact(entries)
+      for (const caps of [[], ["USD:3"], ["USD:3", "EUR:2"]]) {
+        const whole = Budget.fold(budget(...caps), [...entries, ...more.map(entryOf)])
+        const less = Budget.fold(budget(...caps), [...short, ...more.map(entryOf)])
+        assert.deepStrictEqual(figures(less), figures(whole))
+        assert.deepStrictEqual(left(Budget.closeHolds(less)), left(Budget.closeHolds(whole)))
+      }
+      // No more than a charge and the holds that are open.
+      assert.isAtMost(short.length, 1 + 3)
+      assert.deepStrictEqual(Budget.compact(short), short)
     }
   )
 

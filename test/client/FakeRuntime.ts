@@ -18,6 +18,7 @@ export interface Frame {
   readonly session_id?: string
   readonly trace_id?: string
   readonly job_id?: string
+  readonly extensions?: object
   // oxlint-disable-next-line typescript/no-explicit-any
   readonly payload: any
 }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Duration, Effect, Fiber, Schema, Stream } from "effect"
+import { DateTime, Duration, Effect, Fiber, Schema, Stream, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import * as AgentContract from "../../src/protocol/AgentContract.ts"
 import type * as Json from "../../src/protocol/Json.ts"
@@ -83,22 +83,58 @@ describe("a submit", () => {
     })
   )
 
-  it.effect("takes the trace id of its span, if no other submit has it at the moment", () =>
+  verifies("C-125", "takes the trace id of its span, and tells of the span in an extension", () =>
     Effect.gen(function* () {
       const runtime = yield* Fake.make()
       const client = yield* Fake.connect(runtime, {}, Fake.declared)
+      const { sampled, spanId, traceId } = yield* Effect.currentSpan
+      yield* Effect.forkChild(client.submit("a", 1))
+      yield* Effect.forkChild(client.submit("a", 2))
+      for (let n = 1; n <= 2; n++) {
+        const submit = yield* runtime.hear("job.submit")
+        assert.strictEqual(submit.trace_id, traceId)
+        assert.deepStrictEqual(submit.extensions, {
+          "x-vendor.opentelemetry.tracecontext": { traceparent: `00-${traceId}-${spanId}-${sampled ? "01" : "00"}` }
+        })
+      }
+      // Also if the caller has a trace id of its own for the job.
+      yield* Effect.forkChild(client.submit("a", 3, { traceId: "0af7651916cd43dd8448eb211c80319c" }))
+      const own = yield* runtime.hear("job.submit")
+      assert.strictEqual(own.trace_id, "0af7651916cd43dd8448eb211c80319c")
+      assert.include(JSON.stringify(own.extensions), spanId)
+    }).pipe(Effect.withSpan("caller"))
+  )
+
+  it.effect("tells of no span where there is none, or one that nobody could read", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const client = yield* Fake.connect(runtime, {}, Fake.declared)
+      yield* Effect.forkChild(client.submit("a", 1))
+      const without = yield* runtime.hear("job.submit")
+      assert.match(without.trace_id!, hex)
+      assert.notProperty(without, "extensions")
+      const odd = Tracer.externalSpan({ traceId: "7", spanId: "7" })
+      yield* Effect.forkChild(Effect.withParentSpan(client.submit("a", 2), odd))
+      const submit = yield* runtime.hear("job.submit")
+      assert.match(submit.trace_id!, hex)
+      assert.notProperty(submit, "extensions")
+    })
+  )
+
+  it.effect("has a trace id that no other submit has at the moment, where answers are matched by that", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const client = yield* Fake.connect(runtime)
       const { traceId } = yield* Effect.currentSpan
       const first = yield* Effect.forkChild(client.submit("a", 1))
       yield* Effect.forkChild(client.submit("a", 2))
       const submit = yield* runtime.hear("job.submit")
       assert.strictEqual(submit.trace_id, traceId)
+      yield* runtime.say(Fake.accept(submit, "job_1"))
+      yield* Fiber.join(first)
       const other = (yield* runtime.hear("job.submit")).trace_id!
       assert.match(other, hex)
       assert.notStrictEqual(other, traceId)
-      yield* runtime.say(Fake.accept(submit, "job_1"))
-      yield* Fiber.join(first)
-      yield* Effect.forkChild(client.submit("a", 3))
-      assert.strictEqual((yield* runtime.hear("job.submit")).trace_id, traceId)
     }).pipe(Effect.withSpan("caller"))
   )
 

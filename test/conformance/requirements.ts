@@ -17,12 +17,6 @@ export interface Requirement {
   readonly deferred?: string
 }
 
-const deferred = {
-  delegation: "agents cannot delegate yet; child jobs and lease subsets come with delegation",
-  budget: "cost.budget is not advertised: jobs do not use the budget ledger yet",
-  expiry: "expires_at is validated but nothing ends a job at that instant yet; that comes with the expiry timer"
-} as const
-
 // A table, one row per requirement.
 // oxfmt-ignore
 const rows = [
@@ -75,7 +69,7 @@ const rows = [
   { id: "C-047", section: "§6.7", level: "MUST", role: "R", text: "In-flight jobs continue after close and are resumable in the window" },
   { id: "C-048", section: "§6.7", level: "SHOULD", role: "C", text: "Client close sends session.close (bye accepted as legacy)" },
   { id: "C-049", section: "§7.1", level: "MUST", role: "R", text: "submit → accepted with effective lease, echoed lease_constraints, accepted_at, resolved agent; then success result" },
-  { id: "C-050", section: "§7.1", level: "MUST", role: "R", text: "budget present with initial numbers iff cost.budget in the lease", deferred: deferred.budget },
+  { id: "C-050", section: "§7.1", level: "MUST", role: "R", text: "budget present with initial numbers iff cost.budget in the lease" },
   { id: "C-051", section: "§7.1", level: "-", role: "R", text: "Accepted before any event of that job" },
   { id: "C-052", section: "§7.1 (v1.0)", level: "MUST", role: "R", text: "Effective lease is never wider than lease_request" },
   { id: "C-053", section: "§7.1", level: "-", role: "R", text: "Several submits in flight are all answered and distinguishable" },
@@ -125,19 +119,19 @@ const rows = [
   { id: "C-097", section: "§9.2", level: "-", role: "R", text: "Globs: `/a/*` ∌ `/a/b/c`; `/a/**` ∋ `/a/b/c`; anchored; case sensitive" },
   { id: "C-098", section: "§9.2, §14 (v1.0)", level: "MUST", role: "R", text: "`..`, `//`, trailing slash, URL dot segments, host case, default port cannot bypass a pattern" },
   { id: "C-099", section: "§9.2", level: "-", role: "R", text: "Malformed lease (non-array, empty string, unknown namespace) → INVALID_REQUEST" },
-  { id: "C-100", section: "§9.4", level: "MUST", role: "R", text: "Delegation with a wider pattern → LEASE_SUBSET_VIOLATION, child never starts", deferred: deferred.delegation },
-  { id: "C-101", section: "§9.4", level: "MUST", role: "R", text: "Child budget above the parent's remaining → LEASE_SUBSET_VIOLATION; equal is fine", deferred: deferred.delegation },
-  { id: "C-102", section: "§9.4", level: "MUST", role: "R", text: "Child expires_at later than parent → violation; omitted → inherits (child expires with the parent)", deferred: deferred.delegation },
-  { id: "C-103", section: "§9.4", level: "MUST", role: "R", text: "Child model.use outside the parent's set → violation", deferred: deferred.delegation },
+  { id: "C-100", section: "§9.4", level: "MUST", role: "R", text: "Delegation with a wider pattern → LEASE_SUBSET_VIOLATION, child never starts" },
+  { id: "C-101", section: "§9.4", level: "MUST", role: "R", text: "Child budget above the parent's remaining → LEASE_SUBSET_VIOLATION; equal is fine" },
+  { id: "C-102", section: "§9.4", level: "MUST", role: "R", text: "Child expires_at later than parent → violation; omitted → inherits (child expires with the parent)" },
+  { id: "C-103", section: "§9.4", level: "MUST", role: "R", text: "Child model.use outside the parent's set → violation" },
   { id: "C-104", section: "§9.5", level: "MUST", role: "R", text: "expires_at past, malformed, or non-UTC → INVALID_REQUEST" },
   { id: "C-104b", section: "§9.5", level: "MUST", role: "R", text: "An `expires_at` 60 days ahead does not expire the job early" },
-  { id: "C-105", section: "§9.5", level: "MUST", role: "R", text: "At/after expiry an operation → LEASE_EXPIRED (tool_result), then job.error LEASE_EXPIRED, final_status error, retryable false", deferred: deferred.expiry },
-  { id: "C-106", section: "§9.5", level: "MAY", role: "R", text: "Proactive termination at expiry gives the same job.error", deferred: deferred.expiry },
-  { id: "C-107", section: "§9.6", level: "MUST", role: "R", text: "cost.* metric in a budgeted currency decrements; other units and names do not", deferred: deferred.budget },
+  { id: "C-105", section: "§9.5", level: "MUST", role: "R", text: "At/after expiry an operation → LEASE_EXPIRED (tool_result), then job.error LEASE_EXPIRED, final_status error, retryable false" },
+  { id: "C-106", section: "§9.5", level: "MAY", role: "R", text: "Proactive termination at expiry gives the same job.error" },
+  { id: "C-107", section: "§9.6", level: "MUST", role: "R", text: "cost.* metric in a budgeted currency decrements; other units and names do not" },
   { id: "C-108", section: "§9.6", level: "MUST", role: "R", text: "Negative cost value → no decrement" },
   { id: "C-109", section: "§9.6", level: "MUST", role: "R", text: "Currencies independent; any counter ≤ 0 blocks every operation" },
-  { id: "C-110", section: "§9.6", level: "SHOULD", role: "R", text: "BUDGET_EXHAUSTED as tool_result error with retryable false; job may still succeed", deferred: deferred.budget },
-  { id: "C-111", section: "§9.6", level: "MAY", role: "R", text: "cost.budget.remaining metrics emitted, may be negative, never counted as cost", deferred: deferred.budget },
+  { id: "C-110", section: "§9.6", level: "SHOULD", role: "R", text: "BUDGET_EXHAUSTED as tool_result error with retryable false; job may still succeed" },
+  { id: "C-111", section: "§9.6", level: "MAY", role: "R", text: "cost.budget.remaining metrics emitted, may be negative, never counted as cost" },
   { id: "C-112", section: "§9.6", level: "MUST", role: "R", text: "Amount grammar enforced" },
   { id: "C-113", section: "§9.6", level: "SHOULD", role: "R", text: "Upstream budget failures are translated to BUDGET_EXHAUSTED" },
   { id: "C-114", section: "§9.7", level: "MUST", role: "R", text: "Model not matched → PERMISSION_DENIED; matched passes" },
@@ -149,14 +143,14 @@ const rows = [
   { id: "C-120", section: "§9.8.2, §14", level: "MUST", role: "R", text: "Revocation retried, permanent failure logged, outstanding ids survive a restart" },
   { id: "C-121", section: "§9.8, §14", level: "MUST NOT", role: "R", text: "provisioned_credentials not advertised without a durable revocation path" },
   { id: "C-122", section: "§9.8.3", level: "SHOULD", role: "R", text: "Provisioner receives budget, models, expiry; constraints echo only what upstream enforces" },
-  { id: "C-123", section: "§10", level: "-", role: "R", text: "delegate event on the parent stream, child accepted with parent_job_id (+delegate_id), child events interleaved", deferred: deferred.delegation },
+  { id: "C-123", section: "§10", level: "-", role: "R", text: "delegate event on the parent stream, child accepted with parent_job_id (+delegate_id), child events interleaved" },
   { id: "C-124", section: "§11 (v1.0)", level: "MUST", role: "R", text: "Child and all job messages carry the submit's trace_id; generated when absent" },
-  { id: "C-125", section: "§11", level: "MUST", role: "R", text: "Trace context forwarded to tools and sub-agents", deferred: deferred.delegation },
+  { id: "C-125", section: "§11", level: "MUST", role: "R", text: "Trace context forwarded to tools and sub-agents" },
   { id: "C-126", section: "§12", level: "MUST", role: "R", text: "Every error payload has code, message, boolean retryable" },
   { id: "C-127", section: "§12", level: "MUST", role: "R", text: "LEASE_EXPIRED, BUDGET_EXHAUSTED retryable false; INTERNAL_ERROR true" },
   { id: "C-128", section: "§12", level: "-", role: "C", text: "Unknown error code is surfaced, not fatal to decoding" },
   { id: "C-129", section: "§12", level: "-", role: "R", text: "Agent exception → job.error INTERNAL_ERROR, no stack trace in the message" },
-  { id: "C-130", section: "§14", level: "SHOULD", role: "R", text: "≤ ~1 s grace on expiry; clock jumps do not extend a lease", deferred: deferred.expiry },
+  { id: "C-130", section: "§14", level: "SHOULD", role: "R", text: "≤ ~1 s grace on expiry; clock jumps do not extend a lease" },
   { id: "C-131", section: "§14", level: "SHOULD", role: "R", text: "Per-principal session cap and idle-session eviction" },
   { id: "C-132", section: "§14", level: "SHOULD", role: "R", text: "Each subscribe is audited: subscriber, job, owner, decision" },
   { id: "C-133", section: "§14", level: "MUST", role: "R,C", text: "Credential values and tokens never in logs" },

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Agent from "../../src/runtime/Agent.ts"
+import * as AgentPlaces from "../../src/runtime/AgentPlaces.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
+import * as Seeded from "../simulation/Seeded.ts"
 
 const Slow = Agent.make({ name: "slow", input: Schema.Int, output: Schema.Int })
 
@@ -53,4 +55,39 @@ describe("AgentPlaces", () => {
       assert.deepStrictEqual(words(yield* peer.drain), ["job.accepted"])
     }).pipe(Effect.provide(runtime))
   )
+
+  it("loses no place, whenever those are interrupted that have one or wait for it", async () => {
+    let waited = 0
+    for (let seed = 1; seed <= 300; seed++) {
+      const next = Seeded.chance(seed)
+      const turns = Effect.suspend(() =>
+        Effect.forEach(Array.from({ length: Seeded.between(next, 0, 20) }), () => Effect.yieldNow, { discard: true })
+      )
+      const run = Effect.gen(function* () {
+        const places = yield* AgentPlaces.make({ concurrency: 2, queue: 20 })
+        const visit = Effect.suspend(() => {
+          if (!places.hasFree()) waited++
+          const place = places.reserve()!
+          return Effect.ensuring(Effect.interruptible(Effect.andThen(place.take, turns)), place.leave)
+        })
+        const visitors = yield* Effect.forEach(Array.from({ length: 12 }), () =>
+          Effect.forkChild(Effect.uninterruptible(visit))
+        )
+        for (const visitor of visitors) {
+          yield* turns
+          if (next() < 0.5) yield* Effect.forkChild(Fiber.interrupt(visitor))
+        }
+        yield* Effect.forEach(visitors, Fiber.await)
+        // As many as ever have a place at the same time.
+        for (let n = 0; n < 2; n++) {
+          assert.isTrue(places.hasFree())
+          yield* Effect.timeout(places.reserve()!.take, "1 second")
+        }
+        assert.isFalse(places.hasFree())
+      })
+      const named = Effect.catchDefect(run, (defect) => Effect.die(new Error(`seed ${seed}`, { cause: defect })))
+      await Effect.runPromise(named, { scheduler: Seeded.scheduler(next, 6) })
+    }
+    assert.isAbove(waited, 300)
+  })
 })

@@ -1,7 +1,9 @@
 /** What every journal owes, whatever it writes to. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Stream } from "effect"
+import { BigDecimal, Effect, Fiber, Layer, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as Budget from "../../src/authority/Budget.ts"
+import * as Amount from "../../src/protocol/Amount.ts"
 import * as Frame from "../../src/protocol/Frame.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as JobJournal from "../../src/runtime/JobJournal.ts"
@@ -257,6 +259,59 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         assert.isAbove(more, 3)
         assert.isBelow(more, 20)
       }).pipe(using({ pacingWindow: 2000, pacingReserve: 1000 }))
+    )
+
+    it.effect("says when there is room, and is not in the way of who does not wait for it", () =>
+      Effect.gen(function* () {
+        const journal = yield* opened
+        yield* journal.room(job)
+        yield* journal.advance(job, session, Option.some(-1))
+        const appends = Array.from({ length: 100 }, () => journal.append(job, 1, [event(0)]))
+        const fill = yield* Effect.forkChild(Effect.all(appends), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.interrupt(fill)
+        // The reserve is left for what is urgent, and what is forced asks for no room.
+        yield* journal.room(job, { urgent: true })
+        yield* journal.room(job, { forced: true })
+        const tip = yield* journal.tip(job)
+        const waiting = yield* Effect.forkChild(journal.room(job), { startImmediately: true })
+        const interrupted = yield* Effect.forkChild(journal.room(job), { startImmediately: true })
+        yield* Fiber.interrupt(interrupted)
+        yield* journal.append(job, 1, [event(1)], { forced: true })
+        assert.isUndefined(waiting.pollUnsafe())
+        yield* journal.advance(job, session, Option.some(tip + 1))
+        yield* Fiber.join(waiting)
+        assert.strictEqual(yield* journal.tip(job), tip + 1)
+        // Nobody waits for room in what has ended, or never was.
+        yield* journal.advance(job, session, Option.some(-1))
+        yield* journal.end(job, 1, terminal)
+        yield* journal.room(job)
+        yield* journal.room("job_never" as Ids.JobId)
+      }).pipe(using({ pacingWindow: 2000, pacingReserve: 1000 }))
+    )
+
+    it.effect("keeps the ledger of a job in few entries, whose sum is that of all", () =>
+      Effect.gen(function* () {
+        const journal = yield* opened
+        const amounts = [{ currency: "USD", value: BigDecimal.make(1n, 2) }]
+        for (let n = 0; n < 3000; n++) {
+          // Every third thing that is set aside stays so.
+          yield* journal.record(job, 1, { _tag: "Hold", id: `${n}`, amounts })
+          if (n % 3 > 0) yield* journal.record(job, 1, { _tag: "Settle", id: `${n}`, spent: amounts })
+          yield* journal.append(job, 1, [event(n)], { ledger: [{ _tag: "Charge", amounts }] })
+        }
+        yield* journal.end(job, 1, terminal)
+        yield* journal.record(job, 1, { _tag: "Settle", id: "0", spent: [] })
+        // Who is no longer the owner adds nothing.
+        yield* journal.record(job, 2, { _tag: "Charge", amounts })
+        const entries = yield* journal.ledger(job)
+        assert.isBelow(entries.length, 2500)
+        const caps = new Map([["USD", BigDecimal.fromBigInt(100n)]])
+        const { available, charged, held } = Budget.fold(Budget.make(caps), entries).standings.get("USD")!
+        assert.deepStrictEqual([charged, held, available].map(Amount.formatValue), ["50", "9.99", "40.01"])
+        yield* journal.remove(job)
+        assert.deepStrictEqual(yield* journal.ledger(job), [])
+      }).pipe(using())
     )
 
     it.effect("outcomes, however long, do not push out what running jobs say", () =>

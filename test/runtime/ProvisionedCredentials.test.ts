@@ -5,8 +5,10 @@ import { TestClock } from "effect/testing"
 import * as CredentialProvisioner from "../../src/authority/CredentialProvisioner.ts"
 import * as Credentials from "../../src/authority/Credentials.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
+import type * as Capability from "../../src/protocol/Capability.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as JobContext from "../../src/runtime/JobContext.ts"
+import * as JobJournal from "../../src/runtime/JobJournal.ts"
 import * as JobStore from "../../src/runtime/JobStore.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
@@ -30,6 +32,13 @@ const acceptedFor = (peer: TestPeer.TestPeer, { id }: { readonly id: string }) =
 
 const rotations = (frames: ReadonlyArray<TestPeer.Frame>) =>
   bodies(frames.filter(isRotation), "status") as unknown as ReadonlyArray<{ readonly value?: string }>
+
+const delegating = { payload: { lease_request: { "agent.delegate": ["**"] } } }
+
+const delegateTo = (name: string, lease: Capability.Grants) =>
+  JobContext.JobContext.use((job) => Effect.map(job.delegate("puppet", name, { lease }), ({ id }) => id))
+
+const log = JobContext.JobContext.use((job) => Effect.orDie(job.log("info", "unread")))
 
 const keyed = (idempotency_key: string) => ({ payload: { idempotency_key } })
 
@@ -334,6 +343,39 @@ describe("Provisioned credentials", () => {
       )
     )
 
+    it.effect("a value that waits behind the word of a new child is not told before it is sent", () =>
+      onStage(
+        ({ act, end, upstream }) =>
+          Effect.gen(function* () {
+            const peer = yield* join()
+            const accepted = yield* submit(peer, "puppet", "a", delegating)
+            yield* peer.until("job.event")
+            // One fills the line, the other holds the session up, so that what comes then is read as one page.
+            yield* act("a", log)
+            yield* turn
+            yield* act("a", log)
+            yield* turn
+            yield* act("a", delegateTo("b", {}))
+            yield* Effect.forkChild(rotate(accepted.job_id, shown(accepted)[0]!.id))
+            yield* turn
+            const keys = () => Array.from(upstream.keys.values())
+            assert.deepStrictEqual(keys(), ["CANARY-gateway-1", "CANARY-gateway-2", "CANARY-gateway-3"])
+            // With the second of them read the word of the child is on the line, and what stands behind it is not.
+            yield* peer.until("job.event")
+            yield* peer.until("job.event")
+            yield* turn
+            assert.deepStrictEqual(keys(), ["CANARY-gateway-1", "CANARY-gateway-2", "CANARY-gateway-3"])
+            const told = yield* peer.until("job.event", isRotation)
+            assert.strictEqual(rotations(told)[0]!.value, "CANARY-gateway-3")
+            yield* turn
+            assert.deepStrictEqual(keys(), ["CANARY-gateway-2", "CANARY-gateway-3"])
+            yield* end("b")
+            yield* end("a")
+          }),
+        { transport: { capacity: 1 } }
+      )
+    )
+
     it.effect("a rotation that nobody can be told of revokes the former value all the same", () =>
       onStage(({ end, upstream }) =>
         Effect.gen(function* () {
@@ -471,6 +513,21 @@ describe("Provisioned credentials", () => {
       )
     )
 
+    it.effect("of a child that asks for more than its parent has left", () =>
+      onStage(({ act, end, upstream }) =>
+        Effect.gen(function* () {
+          const peer = yield* join()
+          const lease_request = { ...delegating.payload.lease_request, "cost.budget": ["USD:1.00"] }
+          yield* submit(peer, "puppet", "a", { payload: { lease_request } })
+          const refused = yield* act("a", Effect.flip(delegateTo("b", { "cost.budget": ["USD:1.01"] })))
+          assert.strictEqual(refused._tag, "LeaseSubsetViolation")
+          yield* turn
+          assert.deepStrictEqual([...upstream.keys.values()], ["CANARY-gateway-1"])
+          yield* end("a")
+        })
+      )
+    )
+
     it.effect("of a job whose outcome cannot be written", () =>
       onStage(({ end, upstream }) =>
         Effect.gen(function* () {
@@ -509,6 +566,32 @@ describe("Provisioned credentials", () => {
           yield* Scope.close(scope, Exit.void)
           assert.strictEqual(upstream.keys.size, 0)
           assert.deepStrictEqual(new Set(statuses), new Set(["error"]))
+        }).pipe(Effect.provideContext(context))
+      })
+    })
+
+    it.effect("when the runtime ends, of a whole family, each member of which ends by the same name", () => {
+      const upstream = FakeUpstream.make()
+      return Effect.gen(function* () {
+        const { layer: credentialStore } = yield* FakeUpstream.durable
+        const scope = yield* Scope.make()
+        const { act, layer: agents } = Puppet.make()
+        const runtime = ArcpTest.layerRuntime({ agents, credentialStore })
+        const context = yield* Layer.buildWithScope(Layer.provide(runtime, provisioned(upstream)), scope)
+        yield* Effect.gen(function* () {
+          const peer = yield* join()
+          const { job_id } = yield* submit(peer, "puppet", "a", delegating)
+          const child = yield* act("a", delegateTo("b", delegating.payload.lease_request))
+          const grandchild = yield* act("b", delegateTo("c", {}))
+          assert.strictEqual(upstream.keys.size, 3)
+          yield* Scope.close(scope, Exit.void)
+          assert.strictEqual(upstream.keys.size, 0)
+          for (const job of [job_id as Ids.JobId, child, grandchild]) {
+            const stored = yield* JobStore.JobStore.use((store) => store.get(job))
+            assert.strictEqual(Option.getOrThrow(stored).status, "error")
+            const terminal = yield* JobJournal.outcome(job)
+            assert.include(Option.getOrThrow(terminal).tail, "The runtime has ended")
+          }
         }).pipe(Effect.provideContext(context))
       })
     })

@@ -57,7 +57,7 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
   const journal = yield* JobJournal.JobJournal
   const store = yield* SessionStore.SessionStore
   const features: ReadonlySet<Feature.Feature> = new Set<Feature.Feature>(["ack"])
-  const outbox = yield* SessionOutbox.make({ id: session, features, profile: "effect" }, () => Effect.void)
+  const outbox = yield* SessionOutbox.make({ id: session, features, profile: "effect" }, () => Effect.succeedNone)
   yield* store.create({ id: session, principal: "tester", createdAt: 0 })
 
   const jobs = yield* Effect.forEach(names, (name) =>
@@ -200,7 +200,7 @@ describe("SessionOutbox", () => {
       const store = yield* SessionStore.SessionStore
       const outbox = yield* SessionOutbox.make(
         { id: session, features: new Set(), profile: "standard" },
-        () => Effect.void
+        () => Effect.succeedNone
       )
       yield* store.create({ id: session, principal: "tester", createdAt: 0 })
       const rotate = (presented: Option.Option<Uint8Array>, next: number) =>

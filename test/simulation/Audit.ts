@@ -224,7 +224,11 @@ export const audit = (tape: Tape.Tape, fail: (violation: string) => void): Reado
     const job = text(frame.job_id ?? frame.payload["job_id"])
     if (frame.type === "session.ack") acknowledge(session, frame)
     if (frame.type === "job.submit") session.unanswered++
-    if (frame.type === "job.cancel" && session.submitted.has(job)) jobs.get(job)!.cancelAsked = true
+    if (frame.type === "job.cancel") {
+      // A submit before it that is not answered yet may make the session a submitter of this job.
+      const mayBe = session.unanswered > 0 && jobs.get(job)?.principal === session.principal
+      if (session.submitted.has(job) || mayBe) jobs.get(job)!.cancelAsked = true
+    }
     // Noted when it is asked: if the answer is lost with its line, the job comes all the same.
     if (frame.type === "job.subscribe" && jobs.get(job)?.principal === session.principal) {
       const from = frame.payload["from_job_seq"]

@@ -36,9 +36,9 @@ export interface SeededScheduler extends Scheduler.Scheduler {
 const maxTurns = 300_000
 
 /**
- * Runs whichever fiber chance points at, and makes each give way after a number of operations that chance decides.
+ * Runs whichever fiber chance points at, and makes each give way after a number of operations that chance decides, of at most so many.
  */
-export const scheduler = (next: Chance): SeededScheduler => {
+export const scheduler = (next: Chance, most = 400): SeededScheduler => {
   const tasks: Array<() => void> = []
   let armed = false
   let rest: (() => void) | undefined
@@ -86,7 +86,7 @@ export const scheduler = (next: Chance): SeededScheduler => {
     executionMode: "async",
     shouldYield: (fiber) => {
       if (fiber.currentOpCount < budget) return false
-      budget = 1 + Math.floor(next() * 400)
+      budget = 1 + Math.floor(next() * most)
       return true
     },
     makeDispatcher: () => dispatcher,

@@ -4,6 +4,7 @@ import { describe, expect, test } from "tstyche"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import type * as ClientError from "../../src/client/ClientError.ts"
 import type * as ConnectionState from "../../src/client/ConnectionState.ts"
+import type * as ChildJob from "../../src/client/ChildJob.ts"
 import type * as JobHandle from "../../src/client/JobHandle.ts"
 import type * as JobListing from "../../src/client/JobListing.ts"
 import type * as JobObserver from "../../src/client/JobObserver.ts"
@@ -53,6 +54,11 @@ describe("run", () => {
 
 describe("a handle", () => {
   const handle = {} as JobHandle.JobHandle<Date, Sad>
+
+  test("has its children, whose results are JSON", () => {
+    expect(handle.children).type.toBe<Stream.Stream<ChildJob.ChildJob, ClientError.EventsError>>()
+    expect<ChildJob.ChildJob["result"]>().type.toBe<Effect.Effect<Json.Json, ArcpError.ArcpError>>()
+  })
 
   test("needs no services, whatever the schemas needed", () => {
     expect(handle.result).type.toBe<Effect.Effect<Date, Sad | ArcpError.ArcpError>>()

@@ -12,6 +12,7 @@ import type * as Message from "../../protocol/Message.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import * as Version from "../../protocol/Version.ts"
 import * as ClientError from "../ClientError.ts"
+import * as Children from "./children.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
 import * as Pace from "./pace.ts"
@@ -63,6 +64,8 @@ export interface ClientSession {
   readonly observers: Map<Ids.JobId, Set<Job.Followed>>
   readonly pace: Pace.Pace
   readonly held: Map<Ids.JobId, Held>
+  /** Children that are followed, and that nobody has taken; once they have ended, with what they weigh. Oldest first. */
+  readonly untaken: Map<Ids.JobId, { readonly child: Children.Child; weight: number }>
   readonly pings: Map<string, Deferred.Deferred<void, ClientError.SessionLost>>
   /** Opened when the connection, waiting for a slow reader, may go on. */
   readonly space: Latch.Latch
@@ -80,6 +83,7 @@ export interface ClientSession {
   onProgress: Effect.Effect<void>
   heldCount: number
   heldBytes: number
+  untakenWeight: number
 }
 
 const maxSettled = 1024
@@ -111,6 +115,7 @@ export const make = (options: {
     observers: new Map(),
     pace: Pace.make(options.lastSeq, paced, Feature.windowOf(declaration)),
     held: new Map(),
+    untaken: new Map(),
     pings: new Map(),
     space: Latch.makeUnsafe(true),
     farewell: Deferred.makeUnsafe(),
@@ -120,7 +125,8 @@ export const make = (options: {
     send: () => Effect.void,
     onProgress: Effect.void,
     heldCount: 0,
-    heldBytes: 0
+    heldBytes: 0,
+    untakenWeight: 0
   }
 }
 
@@ -138,10 +144,14 @@ export const lose = (self: ClientSession, error: ClientError.SessionLost): void 
   if (self.lost !== undefined) return
   self.lost = error
   for (const request of self.requests.all.values()) Requests.refuse(self.requests, request, error)
-  for (const job of self.jobs.values()) Job.lose(job, error)
+  for (const job of self.jobs.values()) {
+    Job.lose(job, error)
+    Children.end(job.children, error)
+  }
   for (const pong of self.pings.values()) Deferred.doneUnsafe(pong, Exit.fail(error))
   for (const observers of self.observers.values()) for (const observer of observers) Job.lose(observer, error)
   self.jobs.clear()
+  self.untaken.clear()
   self.observers.clear()
   self.pings.clear()
   releaseHeld(self)

@@ -2,13 +2,16 @@
  * An event on its way to those who follow its job: to whom it is new, whom it has to wait for.
  */
 import { Effect } from "effect"
-import type * as JobEvent from "../../protocol/JobEvent.ts"
+import * as JobEvent from "../../protocol/JobEvent.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
+import type * as Message from "../../protocol/Message.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
-import type * as ClientSession from "./clientSession.ts"
+import * as ClientSession from "./clientSession.ts"
 import * as EventBuffer from "./eventBuffer.ts"
+import * as Family from "./family.ts"
 import * as Job from "./job.ts"
 import * as Pace from "./pace.ts"
+import * as Requests from "./requests.ts"
 
 type ClientSession = ClientSession.ClientSession
 
@@ -42,6 +45,54 @@ export const tellHeld = (self: ClientSession, job: Job.Job, message: JobMessage.
   const { job_seq } = message
   const event = eventOf(self, message)
   Job.tell(job, event, weigh(event), job_seq === undefined ? {} : { job_seq })
+  heardOf(self, job, event)
+}
+
+/** What an event of one of our own jobs means beyond itself. */
+const heardOf = (self: ClientSession, job: Job.Job, event: JobEvent.JobEvent): void => {
+  Family.told(self, job)
+  if (!JobEvent.is(event, "delegate")) return
+  const child = Family.delegated(self, job, event.body)
+  if (child !== undefined) unhold(self, child)
+}
+
+/** Gives a job what came for it before it was known; the end of it, if that is there, is for `end`. */
+export const unhold = (self: ClientSession, job: Job.Job): void => {
+  const held = self.held.get(job.id)
+  if (held === undefined) return
+  self.held.delete(job.id)
+  for (const frame of held.frames) {
+    // A job that ended before its submit was answered is told twice: on resuming, and on submitting it again.
+    if (job.finalStatus !== undefined || !Job.isNext(job, frame.job_seq)) continue
+    if (frame.type === "job.event") tellHeld(self, job, frame)
+    else finish(self, job, frame)
+  }
+  if (held.dropped > 0) EventBuffer.skip(job.events, held.dropped)
+  if (held.unread) finishUnread(self, job, "The job's outcome came before its acceptance and could not be kept")
+}
+
+/** The job has ended, and nothing more is to be heard of it. */
+export const finish = (self: ClientSession, job: Job.Job, terminal: Message.Terminal): void => {
+  forget(self, job)
+  Job.finish(job, terminal)
+  Family.ended(self, job, terminal)
+}
+
+/** As {@link finish}, but nobody can say how. */
+export const finishUnread = (self: ClientSession, job: Job.Job, message: string): void => {
+  forget(self, job)
+  Job.finishUnread(job, message)
+  Family.ended(self, job, undefined)
+}
+
+const forget = (self: ClientSession, job: Job.Job) => {
+  self.jobs.delete(job.id)
+  ClientSession.settle(self, job.id)
+  // Some peers acknowledge a cancellation by the job's end alone (§7.4).
+  for (let cancel = Requests.cancelOf(self.requests, job.id); cancel !== undefined;) {
+    Requests.cancelled(self.requests, cancel)
+    cancel = Requests.cancelOf(self.requests, job.id)
+  }
 }
 
 const weigh = (event: JobEvent.JobEvent) => EventBuffer.weigh(event) + envelopeWeight
@@ -56,12 +107,13 @@ const give = (
   const weight = weigh(event)
   let isRead = false
   let blocked: Job.Followed | undefined
-  const offer = (followed: Job.Followed) => {
-    if (!Job.isNext(followed, message.job_seq)) return
+  const offer = (followed: Job.Followed): boolean => {
+    if (!Job.isNext(followed, message.job_seq)) return false
     isRead = Job.tell(followed, event, weight, message) || isRead
     if (isBlocked(self, followed)) blocked = followed
+    return true
   }
-  if (job !== undefined) offer(job)
+  if (job !== undefined && offer(job)) heardOf(self, job, event)
   for (const observer of observers) offer(observer)
   if (!isRead) Pace.consumed(self.pace, 1, weight)
   return blocked === undefined ? undefined : untilRead(self, blocked)

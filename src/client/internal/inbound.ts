@@ -14,6 +14,7 @@ import * as ClientSession from "./clientSession.ts"
 import * as Delivery from "./delivery.ts"
 import * as Ended from "./ended.ts"
 import * as EventBuffer from "./eventBuffer.ts"
+import * as Family from "./family.ts"
 import * as Job from "./job.ts"
 import * as Observation from "./observation.ts"
 import * as Pace from "./pace.ts"
@@ -132,9 +133,8 @@ const hold = (self: ClientSession, message: JobMessage.Event | Message.Terminal)
 const onAccepted = (self: ClientSession, message: JobMessage.Accepted) => {
   const { payload } = message
   if (payload.parent_job_id !== undefined || payload.delegate_id !== undefined) {
-    // A child that one of the jobs delegated to: accepted, but not what we asked for.
-    if (!self.jobs.has(payload.job_id)) ClientSession.settle(self, payload.job_id)
-    self.held.delete(payload.job_id)
+    // What one of our jobs has delegated: accepted, but not what we asked for.
+    onChild(self, payload)
     return undefined
   }
   const request = Requests.submitOf(self.requests, message, self.declared)
@@ -147,6 +147,19 @@ const onAccepted = (self: ClientSession, message: JobMessage.Accepted) => {
   if (request !== undefined) Requests.accept(self.requests, request, job)
   ClientSession.releaseUnclaimed(self)
   return undefined
+}
+
+const onChild = (self: ClientSession, payload: JobMessage.Accepted["payload"]) => {
+  const { job_id, parent_job_id } = payload
+  const parent = parent_job_id === undefined ? undefined : self.jobs.get(parent_job_id)
+  if (parent !== undefined) {
+    const child = Family.accepted(self, parent, payload)
+    if (child !== undefined) Delivery.unhold(self, child)
+  } else if (!self.jobs.has(job_id) && !(self.declared && Requests.hasSubmit(self.requests))) {
+    // Else its parent may be the one whose acceptance was lost with a line, and is asked for again.
+    ClientSession.settle(self, job_id)
+    self.held.delete(job_id)
+  }
 }
 
 /**
@@ -174,40 +187,8 @@ const adopt = (
     numbered: self.declared
   })
   self.jobs.set(job.id, job)
-  const held = self.held.get(job.id)
-  if (held !== undefined) {
-    self.held.delete(job.id)
-    for (const frame of held.frames) {
-      // A job that ended before its submit was answered is told twice: on resuming, and on submitting it again.
-      if (job.finalStatus !== undefined || !Job.isNext(job, frame.job_seq)) continue
-      if (frame.type === "job.event") {
-        Delivery.tellHeld(self, job, frame)
-      } else end(self, job, frame)
-    }
-    if (held.dropped > 0) EventBuffer.skip(job.events, held.dropped)
-    if (held.unread) endUnread(self, job, "The job's outcome came before its acceptance and could not be kept")
-  }
+  Delivery.unhold(self, job)
   return job
-}
-
-const end = (self: ClientSession, job: Job.Job, terminal: Message.Terminal) => {
-  forget(self, job)
-  Job.finish(job, terminal)
-}
-
-const endUnread = (self: ClientSession, job: Job.Job, message: string) => {
-  forget(self, job)
-  Job.finishUnread(job, message)
-}
-
-const forget = (self: ClientSession, job: Job.Job) => {
-  self.jobs.delete(job.id)
-  ClientSession.settle(self, job.id)
-  // Some peers acknowledge a cancellation by the job's end alone (§7.4).
-  for (let cancel = Requests.cancelOf(self.requests, job.id); cancel !== undefined;) {
-    Requests.cancelled(self.requests, cancel)
-    cancel = Requests.cancelOf(self.requests, job.id)
-  }
 }
 
 const onTerminal = (self: ClientSession, message: Message.Terminal) => {
@@ -215,7 +196,7 @@ const onTerminal = (self: ClientSession, message: Message.Terminal) => {
   const job = id === undefined ? undefined : self.jobs.get(id)
   const observers = id === undefined ? undefined : self.observers.get(id)
   if (job === undefined && observers === undefined) return hold(self, message)
-  if (job !== undefined) end(self, job, message)
+  if (job !== undefined) Delivery.finish(self, job, message)
   return observers === undefined ? undefined : endObservers(self, observers, message)
 }
 
@@ -363,7 +344,7 @@ const misunderstand = (self: ClientSession, bad: Codec.BadFrame) => {
   const request = job === undefined ? requestOf(self, bad) : undefined
   const observers = isTerminal && id !== undefined ? self.observers.get(id) : undefined
   for (const observer of observers ?? []) Job.finishUnread(observer, message)
-  if (job !== undefined) endUnread(self, job, message)
+  if (job !== undefined) Delivery.finishUnread(self, job, message)
   else if (request !== undefined) {
     refuse(self, request, new ArcpError.InternalError({ message }))
   } else if (isTerminal && id !== undefined && Requests.hasSubmit(self.requests) && !self.settled.has(id)) {

@@ -11,6 +11,7 @@ import type * as JobMessage from "../../protocol/JobMessage.ts"
 import type * as Message from "../../protocol/Message.ts"
 import type * as ClientError from "../ClientError.ts"
 import * as ResultAssembler from "../../protocol/ResultAssembler.ts"
+import * as Children from "./children.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 
 /** What is heard of a job, whoever submitted it. */
@@ -45,6 +46,8 @@ export interface Job extends Followed {
   readonly traceId: Ids.TraceId
   /** Milliseconds since the Unix epoch. */
   readonly acceptedAt: () => number
+  /** The jobs that it has delegated. */
+  readonly children: Children.Children
   /** How many were given out. */
   handles: number
 }
@@ -93,6 +96,7 @@ export const make = (options: {
   agent: options.agent,
   traceId: options.traceId,
   acceptedAt: options.acceptedAt,
+  children: Children.make(),
   handles: 0
 })
 

@@ -100,6 +100,29 @@ export const follow = Effect.fnUntraced(function* (
   return yield* Exchange.request(self, pending).pipe(Effect.mapError(ClientError.fromSubscribe))
 })
 
+/** All events of a job, from the first on, as the runtime still has them. `dropped` of them are no longer here. */
+export const replay = (
+  self: ClientSession,
+  id: Ids.JobId,
+  dropped: number,
+  readings: Set<EventBuffer.EventBuffer>
+): Stream.Stream<JobEvent.JobEvent, ClientError.EventsError> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const followed = make(self, id, self.declared ? 0 : undefined, true)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => readings.add(followed.events)),
+        () => Effect.sync(() => readings.delete(followed.events))
+      )
+      // Opened first, so that nothing of it is passed over.
+      const events = yield* EventBuffer.open(followed.events)
+      yield* Effect.mapError(follow(self, followed, { history: true }), (error) =>
+        ClientError.isSessionLost(error) ? error : EventBuffer.expired(dropped, ArcpError.code(error))
+      )
+      return events
+    })
+  )
+
 /** What a handle reads of a job; `late` is read instead where the beginning is no longer here. */
 export const read = (
   followed: Job.Followed,
@@ -111,12 +134,15 @@ export const read = (
   const readings = new Set([followed.events])
   return {
     events: EventBuffer.stream(followed.events, (dropped) => late(dropped, readings)),
-    ack: (event: JobEvent.JobEvent) =>
-      Effect.sync(() => {
-        for (const reading of readings) EventBuffer.acknowledge(reading, event)
-      })
+    ack: ack(readings)
   }
 }
+
+/** Acknowledges an event in each of the readings of a job that have it. */
+export const ack = (readings: ReadonlySet<EventBuffer.EventBuffer>) => (event: JobEvent.JobEvent) =>
+  Effect.sync(() => {
+    for (const reading of readings) EventBuffer.acknowledge(reading, event)
+  })
 
 /**
  * All events of a job whose beginning is no longer here, and then those that come: read from the runtime, which keeps more. Only our own
@@ -130,18 +156,4 @@ export const history = (
 ): Stream.Stream<JobEvent.JobEvent, ClientError.EventsError> =>
   !self.declared || !self.features.has("subscribe") || self.lost !== undefined
     ? Stream.fail(EventBuffer.expired(dropped))
-    : Stream.unwrap(
-        Effect.gen(function* () {
-          const followed = make(self, id, 0, true)
-          yield* Effect.acquireRelease(
-            Effect.sync(() => readings.add(followed.events)),
-            () => Effect.sync(() => readings.delete(followed.events))
-          )
-          // Opened first, so that nothing of it is passed over.
-          const events = yield* EventBuffer.open(followed.events)
-          yield* Effect.mapError(follow(self, followed, { history: true }), (error) =>
-            ClientError.isSessionLost(error) ? error : EventBuffer.expired(dropped, ArcpError.code(error))
-          )
-          return events
-        })
-      )
+    : replay(self, id, dropped, readings)

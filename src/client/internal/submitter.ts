@@ -3,16 +3,17 @@
  */
 import { Context, DateTime, Deferred, Effect, Option, Tracer } from "effect"
 import type { SecureRandom } from "effect/crypto"
-import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Ids from "../../protocol/Ids.ts"
-import type * as JobMessage from "../../protocol/JobMessage.ts"
+import * as TraceContext from "../../protocol/TraceContext.ts"
 import * as ClientError from "../ClientError.ts"
 import type * as JobHandle from "../JobHandle.ts"
+import * as Cancellation from "./cancellation.ts"
 import * as ClientSession from "./clientSession.ts"
 import type * as Connect from "./connect.ts"
 import * as Content from "./content.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Exchange from "./exchange.ts"
+import * as Family from "./family.ts"
 import type * as Job from "./job.ts"
 import * as Observation from "./observation.ts"
 import * as Requests from "./requests.ts"
@@ -30,42 +31,21 @@ export interface Surroundings {
   readonly context: Context.Context<SecureRandom.SecureRandom>
 }
 
-/** Asks the runtime to end a job. */
-export const cancel = Effect.fn("JobHandle.cancel")(function* (
-  session: ClientSession,
-  { finalStatus, id }: Pick<Job.Followed, "id" | "finalStatus">,
-  reason: string
-) {
-  if (finalStatus !== undefined) {
-    return yield* new ArcpError.JobNotFound({
-      message: "The job has already ended",
-      details: { job_id: id, final_status: finalStatus }
-    })
-  }
-  const frame: Omit<JobMessage.Cancel, "id"> = {
-    ...ClientSession.base(session),
-    type: "job.cancel",
-    job_id: id,
-    payload: { job_id: id, reason }
-  }
-  const pending = Requests.cancel(yield* session.nextId, id, Requests.framed(frame))
-  return yield* Exchange.request(session, pending).pipe(Effect.mapError(ClientError.fromCancel))
-})
-
 export const make = ({ context, conversation }: Surroundings) => {
-  /** Distinct among the submits under way, since peers match acceptances by it (§11). */
+  /** That of the span; distinct among the submits under way where the peer matches acceptances by it (§11). */
   const traceIdOf = (session: ClientSession, given: string | undefined, span: Option.Option<Tracer.AnySpan>) => {
     if (given !== undefined) return Effect.fromResult(Submission.traceId(given))
     const fresh = Effect.provideContext(Ids.makeTraceId, context)
     if (Option.isNone(span)) return fresh
     const traced = Submission.traceId(span.value.traceId)
-    return traced._tag === "Success" && !session.traceIds.has(traced.success) ? Effect.succeed(traced.success) : fresh
+    if (traced._tag === "Failure") return fresh
+    return session.declared || !session.traceIds.has(traced.success) ? Effect.succeed(traced.success) : fresh
   }
 
   /** Nobody will ever hold the job. */
   const abandon = (session: ClientSession, job: Job.Job, cancelOnInterrupt: boolean) => {
     if (job.handles === 0) EventBuffer.discard(job.events)
-    return cancelOnInterrupt ? Effect.ignore(cancel(session, job, "client.interrupt")) : Effect.void
+    return cancelOnInterrupt ? Effect.ignore(Cancellation.cancel(session, job, "client.interrupt")) : Effect.void
   }
 
   const accept = Effect.fnUntraced(function* (
@@ -78,8 +58,15 @@ export const make = ({ context, conversation }: Surroundings) => {
     const session = yield* conversation.session
     const payload = yield* Effect.fromResult(Submission.make(session.features, target.reference, input, key, options))
     const trace_id = yield* traceIdOf(session, options.traceId, span)
+    const extensions = Option.getOrUndefined(Option.flatMap(span, TraceContext.write))
     const encode = yield* Effect.fromResult(
-      Submission.encode({ ...ClientSession.base(session), type: "job.submit", trace_id, payload })
+      Submission.encode({
+        ...ClientSession.base(session),
+        type: "job.submit",
+        trace_id,
+        ...(extensions === undefined ? undefined : { extensions }),
+        payload
+      })
     )
     const pending = Requests.submit(yield* session.nextId, trace_id, target.reference, encode)
     session.traceIds.add(trace_id)
@@ -119,9 +106,10 @@ export const make = ({ context, conversation }: Surroundings) => {
         return DateTime.makeUnsafe(job.acceptedAt())
       },
       ...reading,
+      children: Family.stream(session, job),
       result: Target.outcome(job, target.read),
       ...Content.make({ ...reading, job, read: target.read }),
-      cancel: (reason = "client.cancel") => cancel(session, job, reason)
+      cancel: (reason = "client.cancel") => Cancellation.cancel(session, job, reason)
     }
   }
 

@@ -10,13 +10,14 @@ import * as Timestamp from "../../protocol/Timestamp.ts"
 import * as ClientError from "../ClientError.ts"
 import type * as JobListing from "../JobListing.ts"
 import type * as JobObserver from "../JobObserver.ts"
+import * as Cancellation from "./cancellation.ts"
 import * as ClientSession from "./clientSession.ts"
 import * as Content from "./content.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Exchange from "./exchange.ts"
 import * as Observation from "./observation.ts"
 import * as Requests from "./requests.ts"
-import * as Submitter from "./submitter.ts"
+import type * as Submitter from "./submitter.ts"
 import * as Target from "./target.ts"
 
 type ClientSession = ClientSession.ClientSession
@@ -120,7 +121,7 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
       ...reading,
       result: Target.outcome(outcome, read),
       ...Content.make({ ...reading, job: outcome, read }),
-      cancel: (reason = "client.cancel") => Submitter.cancel(session, outcome, reason)
+      cancel: (reason = "client.cancel") => Cancellation.cancel(session, outcome, reason)
     }
   })
 

@@ -18,6 +18,10 @@ interface Unread {
 export interface Source {
   readonly job: Ids.JobId
   readonly traceId: Ids.TraceId
+  /** The job that delegated it, if the session is sent it for that. */
+  readonly parent: Ids.JobId | undefined
+  /** How often its outcome may yet wait for what is to be sent of its children. */
+  patience: number
   paces: boolean
   /** Lets go of the job's journal. */
   unwatch: Effect.Effect<void>

@@ -26,8 +26,8 @@ export interface Taken {
   readonly lastSeq: number
   readonly lastOffset: number
   readonly characters: number
-  /** The jobs that it tells of as delegated. */
-  readonly children: ReadonlyArray<Ids.JobId>
+  /** The job that it ends with the word of, as delegated. */
+  readonly child: Ids.JobId | undefined
 }
 
 export interface Batch {
@@ -67,18 +67,36 @@ export const addOwn = (batch: Batch, type: string, tail: string, frame: WriteFra
   batch.frames.push(frame(type, batch.seq, tail))
 }
 
+/**
+ * What of a page can be sent at once, and the child that it ends with the word of. Of a job whose children the session is sent, what comes
+ * behind the word of a new one waits: that child is to be introduced first.
+ */
+export const untilChild = (
+  source: AckWindow.Source,
+  page: JobJournal.Page,
+  isNew: (child: Ids.JobId) => boolean
+): { readonly page: JobJournal.Page; readonly child: Ids.JobId | undefined } => {
+  if (!source.paces) return { page, child: undefined }
+  for (const [index, { note }] of page.entries.entries()) {
+    if (note?._tag !== "Child" || !isNew(note.job)) continue
+    return { page: { ...page, entries: page.entries.slice(0, index + 1), ended: false }, child: note.job }
+  }
+  return { page, child: undefined }
+}
+
 /** Adds a page of a journal. What the session does not see takes no number, and ends a range. */
 export const addPage = (
   batch: Batch,
   source: AckWindow.Source,
   page: JobJournal.Page,
+  child: Ids.JobId | undefined,
   session: { readonly features: ReadonlySet<Feature.Feature>; readonly profile: Dialect.Profile },
   frame: WriteFrame
 ): void => {
   let from = 0
   let count = 0
   let characters = 0
-  const children: Array<Ids.JobId> = []
+  const lastOffset = page.firstOffset + page.entries.length - 1
   const flush = () => {
     if (count === 0) return
     const firstSeq = batch.seq - count + 1
@@ -92,14 +110,12 @@ export const addPage = (
     }
     if (count === 0) from = index
     count++
-    if (entry.note?._tag === "Child") children.push(entry.note.job)
     const text = frame(entry.type, ++batch.seq, View.projected(entry, session.profile))
     characters += Frame.lengthOf(text)
     batch.frames.push(text)
   }
   flush()
   batch.characters += characters
-  const lastOffset = page.firstOffset + page.entries.length - 1
   batch.pages.push({
     source,
     cursor: source.cursor,
@@ -107,6 +123,6 @@ export const addPage = (
     lastSeq: batch.seq,
     lastOffset,
     characters,
-    children
+    child
   })
 }

@@ -19,12 +19,13 @@ interface Session {
   readonly profile: Dialect.Profile
 }
 
-/** Gives what was sent after a number to `send`, in pieces of about so many characters, in order. */
+/** Gives what was sent after a number to `send`, in pieces of about so many characters, in order; `between` is what else goes out behind a number. */
 export const replay = Effect.fnUntraced(function* <E>(
   session: Session,
   seq: number,
   characters: number,
   frame: Batch.WriteFrame,
+  between: (seq: number) => ReadonlyArray<string>,
   reveal: (job: Ids.JobId, page: JobJournal.Page) => Effect.Effect<JobJournal.Page>,
   send: (frames: ReadonlyArray<Frame.Frame>) => Effect.Effect<void, E>
 ): Effect.fn.Return<void, E | Uncovered, JobJournal.JobJournal | SessionStore.SessionStore> {
@@ -32,12 +33,12 @@ export const replay = Effect.fnUntraced(function* <E>(
   const store = yield* SessionStore.SessionStore
   const stamps = yield* store.since(session.id, seq)
   if (Option.isNone(stamps)) return yield* new Uncovered()
-  let frames: Array<Frame.Frame> = []
+  let frames: Array<Frame.Frame> = [...between(seq)]
   let gathered = 0
   for (const stamp of stamps.value) {
     for (let done = 0; done < StampLog.width(stamp);) {
       if (stamp._tag === "Own") {
-        frames.push(frame(stamp.type, stamp.firstSeq, stamp.tail))
+        frames.push(frame(stamp.type, stamp.firstSeq, stamp.tail), ...between(stamp.firstSeq))
         done++
       } else {
         const offset = stamp.firstOffset + done
@@ -46,9 +47,10 @@ export const replay = Effect.fnUntraced(function* <E>(
         const { entries } = yield* reveal(stamp.job, sent)
         if (entries.length === 0 || page.firstOffset !== offset) return yield* new Uncovered()
         for (const entry of entries) {
-          const text = frame(entry.type, stamp.firstSeq + done++, View.projected(entry, session.profile))
+          const place = stamp.firstSeq + done++
+          const text = frame(entry.type, place, View.projected(entry, session.profile))
           gathered += Frame.lengthOf(text)
-          frames.push(text)
+          frames.push(text, ...between(place))
         }
       }
       if (gathered < characters) continue
