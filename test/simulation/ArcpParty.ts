@@ -19,6 +19,10 @@ const isLoss = (error: ArcpError.ArcpError) =>
   error._tag === "ResumeWindowExpired" ||
   error.message.startsWith("The runtime did not answer")
 
+/** What was lost is lost, and the stream said so: the outcome is all that is left to ask for. */
+const isGap = (error: ArcpError.ArcpError) =>
+  error._tag === "ResumeWindowExpired" && error.details?.["dropped"] !== undefined
+
 const statusOf = (error: ArcpError.ArcpError) =>
   error._tag === "Cancelled" ? "cancelled" : error._tag === "Timeout" ? "timed_out" : "error"
 
@@ -90,7 +94,7 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
           const label = Tape.labelOf(event)
           if (label !== undefined) delivery.labels.push(label)
         })
-      )
+      ).pipe(Effect.catchIf(isGap, () => Effect.void))
       const outcome = yield* Effect.result(job.result)
       if (outcome._tag === "Success") delivery.ends.push({ status: "success", value: outcome.success })
       else if (isLoss(outcome.failure)) return yield* Effect.fail(outcome.failure)
