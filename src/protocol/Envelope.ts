@@ -19,7 +19,10 @@ const members = {
   job_id: Schema.optionalKey(Ids.JobId),
   /** Place in the session's sequence: from 1, by 1, on what a job says and on nothing else (§8.3). */
   event_seq: Schema.optionalKey(count),
-  /** Place in the job's own sequence, from 1: a cursor that holds in any session. An extension of ours that others ignore. */
+  /**
+   * Place in the job's own sequence, from 1: a cursor that holds in any session. On `job.subscribed` that of the last entry before those that
+   * are to come, 0 if there is none. An extension of ours that others ignore.
+   */
   job_seq: Schema.optionalKey(count),
   extensions: Schema.optionalKey(Json.JsonObject)
 }

@@ -197,6 +197,7 @@ export const make: (
             session_id,
             job_id: record.id,
             trace_id: record.traceId,
+            job_seq: after + 1,
             payload: {
               request_id: request.id,
               job_id: record.id,

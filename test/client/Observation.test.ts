@@ -149,6 +149,23 @@ describe("an observer", () => {
     }).pipe(Effect.provide(layer()), Effect.scoped)
   )
 
+  it.effect("of what comes next is not shown the past that another one of its session asks for", () =>
+    Effect.gen(function* () {
+      yield* gate.close
+      const client = yield* ArcpClient.ArcpClient
+      const job = yield* client.submit(Talker, { count: 5, size: 1 })
+      yield* Fake.settled
+      const other = yield* another()
+      const live = yield* other.subscribe(job.id)
+      const whole = yield* other.subscribe(job.id, { history: true })
+      yield* Fake.settled
+      yield* gate.open
+      assert.deepStrictEqual(numbers(yield* Stream.runCollect(whole.events)), range(5))
+      assert.deepStrictEqual(numbers(yield* Stream.runCollect(live.events)), [])
+      assert.strictEqual(yield* live.result, "5")
+    }).pipe(Effect.provide(layer()), Effect.scoped)
+  )
+
   it.effect("of a job that has ended hears how", () =>
     Effect.gen(function* () {
       const client = yield* ArcpClient.ArcpClient

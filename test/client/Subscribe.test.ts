@@ -108,6 +108,57 @@ describe("a subscription", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect(
+    "to what comes next notices that the first of it is missing, and asks for that when the job has ended",
+    () =>
+      Effect.gen(function* () {
+        const { client, runtime } = yield* start()
+        const subscribing = yield* Effect.forkChild(client.subscribe("job_9"))
+        const first = yield* runtime.hear("job.subscribe")
+        assert.deepStrictEqual(first.payload, { job_id: "job_9" })
+        yield* runtime.say({ ...subscribed("job_9", { request_id: first.id, replayed: false }), job_seq: 5 })
+        const observer = yield* Fiber.join(subscribing)
+        // Of another reading of the job in this session, then one too far on.
+        yield* runtime.say(numbered(1, 5), numbered(2, 8), { ...Fake.result("job_9", 3, "x"), job_seq: 9 })
+        assert.deepStrictEqual((yield* runtime.hear("job.subscribe")).payload, {
+          job_id: "job_9",
+          history: true,
+          from_job_seq: 5
+        })
+        yield* runtime.say(numbered(4, 6), numbered(5, 7), numbered(6, 8), {
+          ...Fake.result("job_9", 7, "x"),
+          job_seq: 9
+        })
+        assert.deepStrictEqual(messages(yield* Stream.runCollect(observer.events)), [4, 5, 6])
+        assert.strictEqual(yield* observer.result, "x")
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("to what comes next goes on from what came before its answer", () =>
+    Effect.gen(function* () {
+      const { client, runtime } = yield* start()
+      const subscribing = yield* Effect.forkChild(client.subscribe("job_9"))
+      const first = yield* runtime.hear("job.subscribe")
+      const answer = subscribed("job_9", { request_id: first.id, replayed: false })
+      yield* runtime.say(numbered(1, 4), { ...answer, job_seq: 5 }, numbered(2, 5), numbered(3, 6))
+      const observer = yield* Fiber.join(subscribing)
+      yield* runtime.say({ ...Fake.result("job_9", 4, "x"), job_seq: 7 })
+      assert.deepStrictEqual(messages(yield* Stream.runCollect(observer.events)), [1, 2, 3])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("to what comes next takes no runtime's word for it but that of one of our own", () =>
+    Effect.gen(function* () {
+      const { client, runtime } = yield* start({})
+      const subscribing = yield* Effect.forkChild(client.subscribe("job_9"))
+      const first = yield* runtime.hear("job.subscribe")
+      yield* runtime.say({ ...subscribed("job_9", { request_id: first.id }), job_seq: 5 }, numbered(1, 2))
+      const observer = yield* Fiber.join(subscribing)
+      yield* runtime.say(Fake.result("job_9", 2, "x"))
+      assert.deepStrictEqual(messages(yield* Stream.runCollect(observer.events)), [1])
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("is told of what the runtime keeps no more, and goes on behind it", () =>
     Effect.gen(function* () {
       const { client, runtime } = yield* start()

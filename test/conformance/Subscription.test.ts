@@ -58,6 +58,43 @@ describe("Subscription", () => {
       )
   )
 
+  it.effect("the answer names the place in the job's own sequence after which it begins", () =>
+    onStage((stage) =>
+      Effect.gen(function* () {
+        const owner = yield* join()
+        const job = yield* enter(owner, "a")
+        yield* stage.say("a", "one", "two")
+        yield* take(owner, 2)
+        /** What a new observer is told, and the place of what it is sent next. */
+        const begins = Effect.fnUntraced(function* (more: Json.JsonObject, hello?: TestPeer.HelloOptions) {
+          const observer = yield* join(hello)
+          const { job_seq } = yield* subscribe(observer, job, more)
+          return { observer, job_seq }
+        })
+        const next = ({ observer }: { readonly observer: TestPeer.TestPeer }) =>
+          Effect.map(observer.receive, ({ job_seq }) => job_seq)
+
+        const live = yield* begins({})
+        const declared = yield* begins({ history: false }, { profile: "effect", features: ["subscribe"] })
+        assert.deepStrictEqual([live.job_seq, declared.job_seq], [3, 3])
+        const whole = yield* begins({ history: true })
+        assert.deepStrictEqual([whole.job_seq, yield* next(whole)], [0, 1])
+        const second = yield* begins({ from_job_seq: 1 })
+        assert.deepStrictEqual([second.job_seq, yield* next(second)], [1, 2])
+        const ahead = yield* begins({ from_job_seq: 99 })
+        assert.strictEqual(ahead.job_seq, 3)
+
+        yield* stage.say("a", "three")
+        assert.deepStrictEqual(yield* Effect.forEach([live, declared, ahead], next), [4, 4, 4])
+        // What the session has of the job already does not change what is meant.
+        assert.strictEqual((yield* subscribe(live.observer, job)).job_seq, 4)
+        yield* stage.exit("a")
+        yield* outcome(owner, job)
+        assert.strictEqual((yield* begins({})).job_seq, 5)
+      })
+    )
+  )
+
   verifies("C-074", "history comes whole, as it was said then, and goes over into what is said now without seam", () =>
     onStage((stage) =>
       Effect.gen(function* () {

@@ -352,13 +352,16 @@ export const audit = (tape: Tape.Tape, fail: (violation: string) => void): Reado
         return accepted(line, request, frame)
       case "job.subscribed": {
         if (request.type !== "job.subscribe") fail(`job.subscribed answers ${request.type}`)
-        const { from_job_seq, job_id } = request.payload
+        const { job_id } = request.payload
         if (jobs.get(text(job_id))?.principal !== line.principal) fail(`${line.principal} may watch ${text(job_id)}`)
         const followed = followedOf(line.session!, id)
         // It goes on as it was.
         if (frame.payload["replayed"] !== true && followed.at !== undefined && !followed.ended) followed.starts.pop()
-        // There is nothing so far on: it begins with what comes next.
-        else if (frame.payload["replayed"] !== true && Number(from_job_seq ?? 0) > 0) followed.starts.push("anywhere")
+        // It begins with what comes next, behind the place that it names.
+        else if (frame.payload["replayed"] !== true) {
+          const anywhere = followed.starts.lastIndexOf("anywhere")
+          followed.starts.splice(anywhere < 0 ? followed.starts.length : anywhere, 1, Number(frame.job_seq) + 1)
+        }
         return
       }
       case "job.cancelled": {

@@ -185,6 +185,14 @@ export const all: ReadonlyArray<Plant.Known> = [
     })
   },
   {
+    bug: "a subscription says that it begins elsewhere than it does",
+    shows: /goes on at/,
+    plant: Plant.sending(() => (frame) => {
+      const isLive = frame["type"] === "job.subscribed" && (frame["payload"] as Plant.Frame)["replayed"] === false
+      return [isLive ? { ...frame, job_seq: Number(frame["job_seq"]) + 1 } : frame]
+    })
+  },
+  {
     bug: "listings show everybody's jobs",
     shows: /is told of/,
     plant: () => ({

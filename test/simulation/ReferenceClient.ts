@@ -364,6 +364,7 @@ export const make: (surroundings: Party.Surroundings) => Effect.Effect<Party.Par
           return
         }
         if (hasMissed(reply)) yield* Effect.forkIn(giveUp(view), scope)
+        else if (reply.payload["replayed"] === false) view.last ??= reply.job_seq
         view.again = (id) =>
           envelope(id, "job.subscribe", {
             job_id: job,

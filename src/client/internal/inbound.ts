@@ -260,6 +260,7 @@ const onSubscribed = (self: ClientSession, message: JobMessage.Subscribed) => {
   const named = Requests.named(self.requests, message)
   const request = named ?? Requests.subscribeOf(self.requests, message.payload.job_id)
   if (request?._tag !== "Subscribe") return ignored(message.type, "no subscription waits for it")
+  if (self.declared) Job.begin(request.followed, message.job_seq)
   Requests.subscribed(self.requests, request, message.payload)
   return undefined
 }

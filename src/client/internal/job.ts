@@ -100,6 +100,11 @@ export const make = (options: {
   handles: 0
 })
 
+/** The runtime has said after which place of the job's sequence a reading begins that was to begin with whatever comes next. */
+export const begin = (self: Followed, job_seq: number | undefined): void => {
+  self.cursor ??= job_seq
+}
+
 /** Whether a frame with this place in the job's sequence is the next; nothing can be said of one without. */
 export const isNext = (self: Followed, job_seq: number | undefined): boolean => {
   if (job_seq === undefined || self.cursor === undefined) return true

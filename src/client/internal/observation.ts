@@ -96,7 +96,7 @@ export const follow = Effect.fnUntraced(function* (
     Effect.sync(() => register(self, followed)),
     () => unregister(self, followed)
   )
-  const pending = Requests.subscribe(yield* self.nextId, followed.id, frame(self, followed, options))
+  const pending = Requests.subscribe(yield* self.nextId, followed, frame(self, followed, options))
   return yield* Exchange.request(self, pending).pipe(Effect.mapError(ClientError.fromSubscribe))
 })
 

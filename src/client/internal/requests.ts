@@ -40,6 +40,7 @@ export interface Cancel extends Common<void> {
 export interface Subscribe extends Common<JobMessage.Subscribed["payload"]> {
   readonly _tag: "Subscribe"
   readonly jobId: Ids.JobId
+  readonly followed: Job.Followed
 }
 
 export interface List extends Common<SessionMessage.Jobs["payload"]> {
@@ -116,9 +117,10 @@ export const cancel = (id: Ids.MessageId, jobId: Ids.JobId, encode: Encode): Can
   ...common(id, encode)
 })
 
-export const subscribe = (id: Ids.MessageId, jobId: Ids.JobId, encode: Encode): Subscribe => ({
+export const subscribe = (id: Ids.MessageId, followed: Job.Followed, encode: Encode): Subscribe => ({
   _tag: "Subscribe",
-  jobId,
+  jobId: followed.id,
+  followed,
   ...common(id, encode)
 })
 
