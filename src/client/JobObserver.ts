@@ -4,13 +4,13 @@
  * @since 0.1.0
  */
 import type { Effect, Stream } from "effect"
-import type * as Capability from "../protocol/Capability.ts"
 import type * as Credential from "../protocol/Credential.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as JobEvent from "../protocol/JobEvent.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import type * as ClientError from "./ClientError.ts"
+import type * as FollowedJob from "./FollowedJob.ts"
 
 /**
  * From where to observe.
@@ -28,16 +28,15 @@ export interface Options {
 /**
  * A job that is observed, with a result of type `A` and declared errors of type `E`. The subscription ends with the scope it was made in.
  *
+ * Its children are those that it delegates while it is observed, and before that as far as there is history. They are read as other jobs are,
+ * by subscriptions of their own, and whether that is allowed is asked for each.
+ *
  * @category models
  * @since 0.1.0
  */
-export interface JobObserver<out A, out E = never> {
-  readonly id: Ids.JobId
-  readonly agent: string
+export interface JobObserver<out A, out E = never> extends FollowedJob.FollowedJob<A, E> {
   /** How the job was when the subscription began (§7.3). */
   readonly status: SessionMessage.JobStatus
-  readonly lease: Capability.Grants
-  readonly leaseConstraints: Capability.Constraints | undefined
   readonly budget: JobMessage.Budget | undefined
   /** For the principal that submitted the job only (§9.8). */
   readonly credentials: ReadonlyArray<Credential.Credential>
@@ -50,30 +49,11 @@ export interface JobObserver<out A, out E = never> {
    */
   readonly events: Stream.Stream<JobEvent.JobEvent, ClientError.EventsError>
 
-  /** With `ack: "manual"`: the consumer is done with this event, and all before it. */
-  readonly ack: (event: JobEvent.JobEvent) => Effect.Effect<void>
-
   /**
-   * The result, as the last frame of the job tells it. One that is streamed takes all of its chunks, and hence a subscription with history.
+   * The result, as the last frame of the job tells it. One that is streamed takes all of its chunks, and hence a subscription with history;
+   * the same holds for `content` and `text`.
    */
   readonly result: Effect.Effect<A, ClientError.JobFailure<E>>
-
-  /**
-   * The result as it comes: bytes, of text those of its UTF-8, in constant memory however large it is. A reader that is slow slows down
-   * the agent, as one of {@link JobObserver.events} does, and with `ack: "manual"` it acknowledges by itself. Ends when the job has succeeded
-   * and all was there, and fails as {@link JobObserver.result} does, with `InvalidRequest` for chunks that do not add up. A result that was not
-   * streamed is its text, or its JSON if it is none.
-   *
-   * Once it is read, what is streamed is not put together besides: {@link JobObserver.result} of a streamed result then fails with
-   * `InvalidRequest`. May be run again, as events may. (§8.4) Takes a subscription with history.
-   */
-  readonly content: Stream.Stream<Uint8Array, ClientError.JobFailure<E>>
-
-  /** As {@link JobObserver.content}, as text in whole characters; bytes are read as UTF-8, and are `InvalidRequest` if they are none. */
-  readonly text: Stream.Stream<string, ClientError.JobFailure<E>>
-
-  /** How many bytes of a streamed result are here: the number now, and each time that there are more, until the job has ended. */
-  readonly received: Stream.Stream<number>
 
   /** Asks the runtime to end the job (§7.4). Only the session that submitted a job may; for others it is `PermissionDenied`. */
   readonly cancel: (reason?: string) => Effect.Effect<void, ClientError.CancelError>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber, Latch, Layer, Redacted, Stream } from "effect"
+import { Clock, Context, Deferred, Effect, Fiber, Latch, Layer, Redacted, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Authenticator from "../../src/authority/Authenticator.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
@@ -13,8 +13,10 @@ import * as Codec from "../../src/protocol/Codec.ts"
 import * as Feature from "../../src/protocol/Feature.ts"
 import * as Ids from "../../src/protocol/Ids.ts"
 import * as JobEvent from "../../src/protocol/JobEvent.ts"
-import type * as Json from "../../src/protocol/Json.ts"
+import * as Json from "../../src/protocol/Json.ts"
+import * as Agent from "../../src/runtime/Agent.ts"
 import * as ArcpServer from "../../src/runtime/ArcpServer.ts"
+import * as JobContext from "../../src/runtime/JobContext.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as FaultyNetwork from "../../src/testing/FaultyNetwork.ts"
 import * as Script from "../conformance/Script.ts"
@@ -399,6 +401,12 @@ describe("The children of a job of our own runtime", () => {
     return { scripts, end: Deferred.succeed(end, undefined) }
   }
 
+  /** One more client of the runtime, in a session of its own. */
+  const another = Effect.map(
+    Layer.build(ArcpClient.ArcpClient.layerWithRandom({ token: Redacted.make("secret") })),
+    (context) => Context.get(context, ArcpClient.ArcpClient)
+  )
+
   const layer = (scripts: Readonly<Record<string, Script.Script>>) => ArcpTest.layer({ agents: Script.layer(scripts) })
 
   verifies("C-123", "are followed through all generations", () => {
@@ -445,6 +453,124 @@ describe("The children of a job of our own runtime", () => {
       assert.lengthOf(messages(yield* Stream.runCollect(talker!.events)), 300)
     }).pipe(Effect.provide(layer(scripts)))
   })
+
+  describe("that stream their results", () => {
+    const lines = Array.from({ length: 40 }, (_, n) => `${n} grün `.padEnd(1000, "."))
+    const scripts: Readonly<Record<string, Script.Script>> = {
+      host: Effect.fnUntraced(function* (job) {
+        const child = yield* job.delegate("streamer", null)
+        return ((yield* child.result) as string).length
+      })
+    }
+    const whole = lines.join("")
+    const Streamer = Agent.make({ name: "streamer", version: "1.0.0", input: Json.Json, output: Schema.String })
+    const streamer = Streamer.toLayer(() =>
+      Effect.flatMap(JobContext.JobContext, (job) => job.streamResult(Stream.fromIterable(lines)))
+    )
+    const served = ArcpTest.layer({ agents: Layer.merge(Script.layer(scripts), streamer) })
+
+    it.effect("are read as bytes or text while they come", () =>
+      Effect.gen(function* () {
+        const client = yield* ArcpClient.ArcpClient
+        const job = yield* client.submit("host", null, { lease })
+        const [child] = yield* children(job, 1)
+        const received = yield* Effect.forkChild(Stream.runCollect(child!.received))
+        assert.strictEqual((yield* Stream.runCollect(child!.text)).join(""), whole)
+        const bytes = yield* Stream.runCollect(child!.content)
+        assert.strictEqual(Buffer.concat([...bytes]).toString("utf8"), whole)
+        assert.strictEqual((yield* Fiber.join(received)).at(-1), new TextEncoder().encode(whole).length)
+        assert.strictEqual((yield* Effect.flip(child!.result))._tag, "InvalidRequest")
+        assert.strictEqual(yield* job.result, whole.length)
+      }).pipe(Effect.provide(served))
+    )
+
+    it.effect("are put together when nobody does", () =>
+      Effect.gen(function* () {
+        const client = yield* ArcpClient.ArcpClient
+        const job = yield* client.submit("host", null, { lease })
+        const [child] = yield* children(job, 1)
+        assert.strictEqual(yield* child!.result, whole)
+      }).pipe(Effect.provide(served))
+    )
+
+    it.effect("are the same where nothing is kept of them", () =>
+      Effect.gen(function* () {
+        const client = yield* ArcpClient.ArcpClient
+        const job = yield* client.submit("host", null, { lease })
+        yield* job.result
+        const observer = yield* another.pipe(Effect.flatMap(({ subscribe }) => subscribe(job.id, { history: true })))
+        const [child] = yield* children(observer, 1)
+        assert.strictEqual(yield* child!.result, whole)
+        assert.strictEqual((yield* Stream.runCollect(child!.text)).join(""), whole)
+        const bytes = yield* Stream.runCollect(child!.content)
+        assert.strictEqual(Buffer.concat([...bytes]).toString("utf8"), whole)
+        assert.strictEqual((yield* Stream.runCollect(child!.received)).at(-1), new TextEncoder().encode(whole).length)
+        assert.deepStrictEqual(yield* Stream.runCollect(child!.children), [])
+      }).pipe(Effect.scoped, Effect.provide(served))
+    )
+  })
+
+  it.effect("are seen by who observes it: all of them with history, else those that come", () => {
+    const gate = Latch.makeUnsafe()
+    const scripts: Readonly<Record<string, Script.Script>> = {
+      leaf: (job, input) => Effect.as(job.log("info", `leaf ${input as number}`), input),
+      branch: Effect.fnUntraced(function* (job, input) {
+        const leaf = yield* job.delegate("leaf", input)
+        return yield* leaf.result
+      }),
+      tree: Effect.fnUntraced(function* (job) {
+        const first = yield* job.delegate("branch", 1, { lease })
+        yield* first.result
+        yield* gate.await
+        const second = yield* job.delegate("branch", 2, { lease })
+        return yield* second.result
+      })
+    }
+    return Effect.gen(function* () {
+      const client = yield* ArcpClient.ArcpClient
+      const job = yield* client.submit("tree", null, { lease })
+      yield* settled
+      const other = yield* another
+      const [whole, live] = yield* Effect.all([other.subscribe(job.id, { history: true }), other.subscribe(job.id)])
+      const late = yield* Effect.forkChild(Stream.runCollect(live.children))
+      yield* settled
+      yield* gate.open
+      const [second, ...none] = yield* Fiber.join(late)
+      assert.deepStrictEqual(none, [])
+      const all = yield* Stream.runCollect(whole.children)
+      assert.deepStrictEqual(
+        all.map(({ id }) => id),
+        (yield* Stream.runCollect(job.children)).map(({ id }) => id)
+      )
+      assert.strictEqual(all[1]!.id, second!.id)
+      assert.match(second!.agent, /^branch@/)
+      assert.deepStrictEqual(yield* Effect.forEach(all, ({ result }) => result), [1, 2])
+      // And so on: a child of theirs is observed as well.
+      const [leaf, ...more] = yield* Stream.runCollect(all[0]!.children)
+      assert.deepStrictEqual(more, [])
+      assert.deepStrictEqual(messages(yield* Stream.runCollect(leaf!.events)), ["leaf 1"])
+      assert.strictEqual((yield* Effect.flip(leaf!.cancel()))._tag, "PermissionDenied")
+      // Who comes when it has ended is told of none, unless it asks for the past.
+      assert.deepStrictEqual(yield* Stream.runCollect((yield* other.subscribe(job.id)).children), [])
+      assert.lengthOf(yield* Stream.runCollect((yield* other.subscribe(job.id, { history: true })).children), 2)
+    }).pipe(Effect.scoped, Effect.provide(layer(scripts)))
+  })
+
+  it.effect("end with what observes it", () =>
+    Effect.gen(function* () {
+      const client = yield* ArcpClient.ArcpClient
+      const job = yield* client.submit("sleeper", null)
+      const reading = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { children } = yield* (yield* another).subscribe(job.id)
+          const reading = yield* Effect.forkDetach(Effect.flip(Stream.runCollect(children)))
+          yield* settled
+          return reading
+        })
+      )
+      assert.strictEqual((yield* Fiber.join(reading))._tag, "HeartbeatLost")
+    }).pipe(Effect.provide(layer({ sleeper: () => Effect.never })))
+  )
 
   it.effect("are all there, whichever frame the line breaks at", () =>
     Effect.gen(function* () {

@@ -134,16 +134,51 @@ describe("a subscription", () => {
       }).pipe(Effect.scoped)
   )
 
-  it.effect("to what comes next goes on from what came before its answer", () =>
+  it.effect("to what comes next asks again for what came of it before its answer, and for nothing else", () =>
     Effect.gen(function* () {
       const { client, runtime } = yield* start()
       const subscribing = yield* Effect.forkChild(client.subscribe("job_9"))
       const first = yield* runtime.hear("job.subscribe")
       const answer = subscribed("job_9", { request_id: first.id, replayed: false })
-      yield* runtime.say(numbered(1, 4), { ...answer, job_seq: 5 }, numbered(2, 5), numbered(3, 6))
+      yield* runtime.say(
+        numbered(1, 4),
+        numbered(2, 5),
+        numbered(3, 6),
+        { ...Fake.result("job_9", 4, "x"), job_seq: 7 },
+        { ...answer, job_seq: 5 }
+      )
       const observer = yield* Fiber.join(subscribing)
-      yield* runtime.say({ ...Fake.result("job_9", 4, "x"), job_seq: 7 })
-      assert.deepStrictEqual(messages(yield* Stream.runCollect(observer.events)), [1, 2, 3])
+      const again = yield* runtime.hear("job.subscribe")
+      assert.strictEqual(again.payload.from_job_seq, 5)
+      // It is asked again on the next line, if this one breaks.
+      yield* runtime.close()
+      yield* runtime.welcome(Fake.declared)
+      const repeated = yield* runtime.hear("job.subscribe")
+      assert.deepStrictEqual(repeated.payload, again.payload)
+      yield* runtime.say(
+        { ...subscribed("job_9", { request_id: repeated.id, current_status: "success" }), job_seq: 5 },
+        numbered(5, 6),
+        { ...Fake.result("job_9", 6, "x"), job_seq: 7 }
+      )
+      assert.deepStrictEqual(messages(yield* Stream.runCollect(observer.events)), [5])
+      assert.strictEqual(yield* observer.result, "x")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("ends as far as it came, if what is missing is not to be had", () =>
+    Effect.gen(function* () {
+      const { client, runtime } = yield* start()
+      const subscribing = yield* Effect.forkChild(client.subscribe("job_9", { history: true }))
+      const first = yield* runtime.hear("job.subscribe")
+      yield* runtime.say(subscribed("job_9", { request_id: first.id }), numbered(1, 1))
+      const observer = yield* Fiber.join(subscribing)
+      yield* runtime.say({ ...Fake.result("job_9", 2, "x"), job_seq: 8 })
+      const { id } = yield* runtime.hear("job.subscribe")
+      const payload = { code: "JOB_NOT_FOUND", message: "no", retryable: false, request_id: id }
+      yield* runtime.say({ type: "session.error", payload })
+      const error = yield* Fake.failed(Stream.runCollect(observer.events))
+      assert.deepInclude(error, { _tag: "ResumeWindowExpired", details: { dropped: 1, code: "JOB_NOT_FOUND" } })
+      assert.strictEqual((yield* Fake.failed(observer.result))._tag, "ResumeWindowExpired")
     }).pipe(Effect.scoped)
   )
 

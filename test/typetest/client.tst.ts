@@ -5,6 +5,7 @@ import * as ArcpClient from "../../src/client/ArcpClient.ts"
 import type * as ClientError from "../../src/client/ClientError.ts"
 import type * as ConnectionState from "../../src/client/ConnectionState.ts"
 import type * as ChildJob from "../../src/client/ChildJob.ts"
+import type * as FollowedJob from "../../src/client/FollowedJob.ts"
 import type * as JobHandle from "../../src/client/JobHandle.ts"
 import type * as JobListing from "../../src/client/JobListing.ts"
 import type * as JobObserver from "../../src/client/JobObserver.ts"
@@ -58,6 +59,13 @@ describe("a handle", () => {
   test("has its children, whose results are JSON", () => {
     expect(handle.children).type.toBe<Stream.Stream<ChildJob.ChildJob, ClientError.EventsError>>()
     expect<ChildJob.ChildJob["result"]>().type.toBe<Effect.Effect<Json.Json, ArcpError.ArcpError>>()
+  })
+
+  test("its children and those who observe it have what everybody has who follows a job", () => {
+    expect<JobHandle.JobHandle<Date, Sad>>().type.toBeAssignableTo<FollowedJob.FollowedJob<Date, Sad>>()
+    expect<JobObserver.JobObserver<Date, Sad>>().type.toBeAssignableTo<FollowedJob.FollowedJob<Date, Sad>>()
+    expect<ChildJob.ChildJob>().type.toBeAssignableTo<FollowedJob.FollowedJob<Json.Json>>()
+    expect<ChildJob.ChildJob["content"]>().type.toBe<Stream.Stream<Uint8Array, ArcpError.ArcpError>>()
   })
 
   test("needs no services, whatever the schemas needed", () => {

@@ -12,7 +12,7 @@ import type * as Message from "../../protocol/Message.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import * as Version from "../../protocol/Version.ts"
 import * as ClientError from "../ClientError.ts"
-import * as Children from "./children.ts"
+import type * as Children from "./children.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
 import * as Pace from "./pace.ts"
@@ -144,10 +144,7 @@ export const lose = (self: ClientSession, error: ClientError.SessionLost): void 
   if (self.lost !== undefined) return
   self.lost = error
   for (const request of self.requests.all.values()) Requests.refuse(self.requests, request, error)
-  for (const job of self.jobs.values()) {
-    Job.lose(job, error)
-    Children.end(job.children, error)
-  }
+  for (const job of self.jobs.values()) Job.lose(job, error)
   for (const pong of self.pings.values()) Deferred.doneUnsafe(pong, Exit.fail(error))
   for (const observers of self.observers.values()) for (const observer of observers) Job.lose(observer, error)
   self.jobs.clear()

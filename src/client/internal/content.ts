@@ -87,7 +87,7 @@ const asText = <E>(self: Stream.Stream<ResultReader.Piece, E>): Stream.Stream<st
   })
 
 /** How much there is, now and whenever it is more; what comes at once is told as one. */
-const received = (job: Job.Followed): Stream.Stream<number> =>
+export const received = (job: Job.Followed): Stream.Stream<number> =>
   Stream.suspend(() => {
     let told = -1
     const pull: Effect.Effect<readonly [number], Cause.Done> = Effect.suspend(() => {

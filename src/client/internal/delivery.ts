@@ -108,13 +108,13 @@ const give = (
   let isRead = false
   let blocked: Job.Followed | undefined
   const offer = (followed: Job.Followed): boolean => {
-    if (!Job.isNext(followed, message.job_seq)) return false
+    if (Job.passOver(followed, message.job_seq) || !Job.isNext(followed, message.job_seq)) return false
     isRead = Job.tell(followed, event, weight, message) || isRead
     if (isBlocked(self, followed)) blocked = followed
     return true
   }
   if (job !== undefined && offer(job)) heardOf(self, job, event)
-  for (const observer of observers) offer(observer)
+  for (const observer of observers) if (offer(observer)) Family.observed(observer, event)
   if (!isRead) Pace.consumed(self.pace, 1, weight)
   return blocked === undefined ? undefined : untilRead(self, blocked)
 }

@@ -7,7 +7,6 @@
  */
 import { Deferred, Effect, Stream } from "effect"
 import * as AgentOutcome from "../../protocol/AgentOutcome.ts"
-import type * as Ids from "../../protocol/Ids.ts"
 import * as JobEvent from "../../protocol/JobEvent.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
 import type * as Message from "../../protocol/Message.ts"
@@ -16,6 +15,7 @@ import type * as ClientError from "../ClientError.ts"
 import * as Cancellation from "./cancellation.ts"
 import * as Children from "./children.ts"
 import * as ClientSession from "./clientSession.ts"
+import * as Content from "./content.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
 import * as Observation from "./observation.ts"
@@ -56,29 +56,37 @@ const follow = (self: ClientSession, parent: Job.Job, { agent, id, lease }: Chil
   return job
 }
 
-/** A job has said that it delegated to another. Gives what follows that one from now on, if it is new. */
-export const delegated = (
-  self: ClientSession,
-  parent: Job.Job,
+/** What a job says of another to which it delegated; nothing if that is known, or not named: some runtimes do so only in its acceptance. */
+const news = (
+  parent: Job.Followed,
   {
     agent,
     child_job_id: id,
     delegate_id: delegateId,
     lease,
-    lease_constraints,
+    lease_constraints: leaseConstraints,
     lease_request
   }: JobEvent.Body<"delegate">
-): Job.Job | undefined =>
-  // Some runtimes name the child only in its acceptance.
+): Children.Facts | undefined =>
   id === undefined || Children.find(parent.children, id) !== undefined
     ? undefined
-    : add(self, parent, {
-        id,
-        agent,
-        delegateId,
-        lease: lease ?? lease_request ?? {},
-        leaseConstraints: lease_constraints
-      })
+    : { id, agent, delegateId, lease: lease ?? lease_request ?? {}, leaseConstraints }
+
+/** A job has said that it delegated to another. Gives what follows that one from now on, if it is new. */
+export const delegated = (
+  self: ClientSession,
+  parent: Job.Job,
+  body: JobEvent.Body<"delegate">
+): Job.Job | undefined => {
+  const facts = news(parent, body)
+  return facts === undefined ? undefined : add(self, parent, facts)
+}
+
+/** The same of a job that is only observed: its children do not speak here. */
+export const observed = (parent: Job.Followed, event: JobEvent.JobEvent): void => {
+  const facts = JobEvent.is(event, "delegate") ? news(parent, event.body) : undefined
+  if (facts !== undefined) Children.add(parent.children, { facts, job: undefined })
+}
 
 /** The acceptance of a job of whose parent it says which it is. Gives what follows it from now on, if it is new. */
 export const accepted = (
@@ -106,7 +114,6 @@ export const told = (self: ClientSession, job: Job.Job): void => {
 
 /** A job has ended. Of those that nobody has taken the oldest make room. */
 export const ended = (self: ClientSession, job: Job.Job, terminal: Message.Terminal | undefined): void => {
-  Children.end(job.children, "done")
   const untaken = self.untaken.get(job.id)
   if (untaken === undefined) return
   const streamed = terminal?.type === "job.result" ? (terminal.payload.result_size ?? 0) * 2 : 0
@@ -135,19 +142,24 @@ const take = (self: ClientSession, child: Children.Child): Job.Job | undefined =
 }
 
 /** The jobs that a job has delegated, each taken by whoever gets it. */
-export const stream = (self: ClientSession, job: Job.Job): Stream.Stream<ChildJob.ChildJob, ClientError.EventsError> =>
+export const stream = (
+  self: ClientSession,
+  job: Job.Followed
+): Stream.Stream<ChildJob.ChildJob, ClientError.EventsError> =>
   Stream.map(Children.stream(job.children), (child) => {
     const job = take(self, child)
-    return job === undefined ? late(self, child.facts) : handle(self, child.facts, job)
+    return job === undefined ? late(self, child.facts) : { ...child.facts, ...face(self, job, AgentOutcome.json) }
   })
 
-const handle = (self: ClientSession, facts: Children.Facts, job: Job.Job): ChildJob.ChildJob => {
+/** What whoever follows a job of this session has of it. */
+export const face = <A, E>(self: ClientSession, job: Job.Job, read: AgentOutcome.Read<A, E>) => {
+  const reading = Observation.read(job, (dropped, readings) => Observation.history(self, job.id, dropped, readings))
   return {
-    ...facts,
-    ...Observation.read(job, (dropped, readings) => Observation.history(self, job.id, dropped, readings)),
-    result: Target.outcome(job, AgentOutcome.json),
-    cancel: (reason = "client.cancel") => Cancellation.cancel(self, job, reason),
-    children: stream(self, job)
+    ...reading,
+    result: Target.outcome(job, read),
+    ...Content.make({ ...reading, job, read }),
+    children: stream(self, job),
+    cancel: (reason = "client.cancel") => Cancellation.cancel(self, job, reason)
   }
 }
 
@@ -155,33 +167,26 @@ const handle = (self: ClientSession, facts: Children.Facts, job: Job.Job): Child
 const late = (self: ClientSession, facts: Children.Facts): ChildJob.ChildJob => {
   const { id } = facts
   const readings = new Set<EventBuffer.EventBuffer>()
-  // What was sent of it here it is not sent again unasked, so nothing can come twice.
-  const events = Observation.replay(self, id, 0, readings)
+  const ack = Observation.ack(readings)
+  const reread = Observation.reread(self, id, 0, readings)
+  const heard = Observation.listen(self, id)
+  const content = Effect.map(reread, ({ events, followed }) =>
+    Content.make({ job: followed, events, ack, read: AgentOutcome.json })
+  )
   return {
     ...facts,
-    events,
-    ack: Observation.ack(readings),
+    events: Observation.replay(self, id, 0, readings),
+    ack,
     result: Effect.scoped(
-      Effect.gen(function* () {
-        const followed = Observation.make(self, id, self.declared ? 0 : undefined, false)
-        EventBuffer.discard(followed.events)
-        yield* Observation.follow(self, followed, { history: true })
-        return yield* Effect.flatMap(Deferred.await(followed.outcome), AgentOutcome.json)
-      })
+      Effect.flatMap(heard, ({ outcome }) => Effect.flatMap(Deferred.await(outcome), AgentOutcome.json))
     ),
+    content: Stream.unwrap(Effect.map(content, ({ content }) => content)),
+    text: Stream.unwrap(Effect.map(content, ({ text }) => text)),
+    // Why nothing is to be had is for the result to say.
+    received: Stream.unwrap(Effect.orElseSucceed(Effect.map(heard, Content.received), () => Stream.make(0))),
     cancel: (reason = "client.cancel") => Cancellation.cancel(self, { id, finalStatus: undefined }, reason),
-    children: events.pipe(
-      Stream.filter(JobEvent.is("delegate")),
-      Stream.filter(({ body }) => body.child_job_id !== undefined),
-      Stream.map(({ body }) =>
-        late(self, {
-          id: body.child_job_id as Ids.JobId,
-          agent: body.agent,
-          delegateId: body.delegate_id,
-          lease: body.lease ?? body.lease_request ?? {},
-          leaseConstraints: body.lease_constraints
-        })
-      )
+    children: Stream.unwrap(
+      Effect.mapBoth(heard, { onSuccess: (followed) => stream(self, followed), onFailure: Observation.unavailable(0) })
     )
   }
 }

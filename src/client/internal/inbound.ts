@@ -204,18 +204,13 @@ const onTerminal = (self: ClientSession, message: Message.Terminal) => {
 const endObservers = (self: ClientSession, observers: ReadonlySet<Job.Followed>, message: Message.Terminal) => {
   const behind: Array<Job.Followed> = []
   for (const observer of observers) {
-    if (observer.finalStatus !== undefined) continue
+    if (observer.finalStatus !== undefined || Job.passOver(observer, message.job_seq)) continue
     if (Job.isNext(observer, message.job_seq)) Job.finish(observer, message)
     else if (observer.strict && message.job_seq! > observer.cursor!) behind.push(observer)
   }
   return behind.length === 0
     ? undefined
-    : Effect.forEach(
-        behind,
-        (observer) =>
-          Effect.flatMap(self.nextId, (id) => self.send(Observation.frame(self, observer, { history: true })(id))),
-        { discard: true }
-      )
+    : Effect.forEach(behind, (observer) => Observation.again(self, observer), { discard: true })
 }
 
 /** What no job ends with, but a request about a job is refused with: some peers say it as if the job had (§7.2, §7.4). */
@@ -258,11 +253,11 @@ const onCancelled = (self: ClientSession, message: JobMessage.Cancelled) => {
 
 const onSubscribed = (self: ClientSession, message: JobMessage.Subscribed) => {
   const named = Requests.named(self.requests, message)
-  const request = named ?? Requests.subscribeOf(self.requests, message.payload.job_id)
+  const request = named ?? (self.declared ? undefined : Requests.subscribeOf(self.requests, message.payload.job_id))
   if (request?._tag !== "Subscribe") return ignored(message.type, "no subscription waits for it")
-  if (self.declared) Job.begin(request.followed, message.job_seq)
+  const lacks = Job.begin(request.followed, message.job_seq)
   Requests.subscribed(self.requests, request, message.payload)
-  return undefined
+  return lacks ? Observation.again(self, request.followed) : undefined
 }
 
 const onJobs = (self: ClientSession, message: SessionMessage.Jobs) => {

@@ -14,6 +14,12 @@ import * as ResultAssembler from "../../protocol/ResultAssembler.ts"
 import * as Children from "./children.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 
+/** The places in the job's own sequence of what was passed over; none yet if the first is behind the last. */
+interface Passed {
+  readonly first: number
+  readonly last: number
+}
+
 /** What is heard of a job, whoever submitted it. */
 export interface Followed {
   readonly id: Ids.JobId
@@ -31,12 +37,16 @@ export interface Followed {
   cursor: number | undefined
   /** What comes next has to be the next in the job's own sequence: all else is of another reading of the same job. */
   strict: boolean
+  /** Where it begins is for the answer to say; what comes before that is passed over. */
+  passed: Passed | undefined
   /** What is missing was said to be gone, so that the next may come from anywhere behind it. */
   lagged: boolean
   /** Nothing may be missing. */
   readonly whole: boolean
   /** How many of the first entries went by before the job was known here. */
   missed: number
+  /** The jobs that it has delegated. */
+  readonly children: Children.Children
 }
 
 /** A job that was submitted here. */
@@ -46,8 +56,6 @@ export interface Job extends Followed {
   readonly traceId: Ids.TraceId
   /** Milliseconds since the Unix epoch. */
   readonly acceptedAt: () => number
-  /** The jobs that it has delegated. */
-  readonly children: Children.Children
   /** How many were given out. */
   handles: number
 }
@@ -59,6 +67,8 @@ export const follow = (options: {
   readonly cursor: number | undefined
   readonly strict: boolean
   readonly whole: boolean
+  /** Whether the runtime will say where it begins. */
+  readonly isTold: boolean
 }): Followed => ({
   id: options.id,
   events: options.events,
@@ -70,9 +80,11 @@ export const follow = (options: {
   finalStatus: undefined,
   cursor: options.cursor,
   strict: options.strict,
+  passed: options.isTold && options.cursor === undefined ? { first: Number.POSITIVE_INFINITY, last: 0 } : undefined,
   lagged: false,
   whole: options.whole,
-  missed: 0
+  missed: 0,
+  children: Children.make()
 })
 
 export const make = (options: {
@@ -90,19 +102,33 @@ export const make = (options: {
     id: options.accepted.job_id,
     cursor: options.numbered ? 0 : undefined,
     strict: false,
-    whole: true
+    whole: true,
+    isTold: false
   }),
   accepted: options.accepted,
   agent: options.agent,
   traceId: options.traceId,
   acceptedAt: options.acceptedAt,
-  children: Children.make(),
   handles: 0
 })
 
-/** The runtime has said after which place of the job's sequence a reading begins that was to begin with whatever comes next. */
-export const begin = (self: Followed, job_seq: number | undefined): void => {
-  self.cursor ??= job_seq
+/** Whether it is not known yet where the reading begins: then a frame with this place in the job's sequence is only noted. */
+export const passOver = (self: Followed, job_seq: number | undefined): boolean => {
+  if (self.passed === undefined) return false
+  if (job_seq !== undefined) {
+    const { first, last } = self.passed
+    self.passed = { first: Math.min(first, job_seq), last: Math.max(last, job_seq) }
+  }
+  return true
+}
+
+/** The reading begins after this place. Tells whether some of it was passed over, and has to be asked for again. */
+export const begin = (self: Followed, job_seq: number | undefined): boolean => {
+  if (self.passed === undefined) return false
+  const { first, last } = self.passed
+  self.passed = undefined
+  self.cursor = job_seq ?? (last > 0 ? first - 1 : undefined)
+  return self.cursor !== undefined && last > self.cursor
 }
 
 /** Whether a frame with this place in the job's sequence is the next; nothing can be said of one without. */
@@ -151,7 +177,7 @@ export const tell = (
     self.cursor = job_seq
     self.lagged = false
   } else if (event.kind === "status" && (event.body as JobEvent.Body<"status">).phase === "subscription_lagged") {
-    if (self.whole) EventBuffer.end(self.events, EventBuffer.expired(self.cursor ?? 0))
+    if (self.whole) close(self, EventBuffer.expired(self.cursor ?? 0))
     self.lagged = true
   }
   if (event.kind === "result_chunk") {
@@ -163,7 +189,14 @@ export const tell = (
   return EventBuffer.append(self.events, event, weight, event_seq)
 }
 
+/** Nothing more is to be heard of what it says. */
+export const close = (self: Followed, how: "done" | ClientError.EventsError): void => {
+  EventBuffer.end(self.events, how)
+  Children.end(self.children, how)
+}
+
 const end = (self: Followed, finalStatus: string, outcome: AgentOutcome.AgentOutcome) => {
+  close(self, "done")
   self.finalStatus = finalStatus
   // The chunks are in the outcome now, or of no use.
   self.assembly = Result.succeed(ResultAssembler.make(0))
@@ -186,7 +219,6 @@ const valueOf = (self: Followed, payload: JobMessage.JobResult["payload"]): Agen
 /** The job has ended. */
 export const finish = (self: Followed, terminal: Message.Terminal): void => {
   noteMissed(self, terminal.job_seq)
-  EventBuffer.end(self.events, "done")
   const { payload } = terminal
   end(
     self,
@@ -197,7 +229,6 @@ export const finish = (self: Followed, terminal: Message.Terminal): void => {
 
 /** The job has ended, but nobody can say how: its last frame was unreadable, or came too early to be kept. */
 export const finishUnread = (self: Followed, message: string): void => {
-  EventBuffer.end(self.events, "done")
   end(self, "unknown", {
     _tag: "Unknown",
     error: new ArcpError.InternalError({ message, details: { job_id: self.id } })
@@ -206,7 +237,7 @@ export const finishUnread = (self: Followed, message: string): void => {
 
 /** The session has gone, and no more will be heard of the job. */
 export const lose = (self: Followed, error: ClientError.SessionLost): void => {
-  EventBuffer.end(self.events, error)
+  close(self, error)
   Deferred.doneUnsafe(self.outcome, Exit.succeed({ _tag: "Unknown", error }))
   self.arrivals.openUnsafe()
 }

@@ -56,7 +56,8 @@ export const make = (self: ClientSession, id: Ids.JobId, cursor: number | undefi
     cursor,
     // Kinds that were not negotiated are passed over in silence, and leave holes in the sequence.
     strict: self.declared && self.features.has("progress") && self.features.has("result_chunk"),
-    whole
+    whole,
+    isTold: self.declared
   })
 
 const register = (self: ClientSession, followed: Job.Followed) => {
@@ -100,28 +101,58 @@ export const follow = Effect.fnUntraced(function* (
   return yield* Exchange.request(self, pending).pipe(Effect.mapError(ClientError.fromSubscribe))
 })
 
-/** All events of a job, from the first on, as the runtime still has them. `dropped` of them are no longer here. */
+/** Asks once more for what a reading lacks, so that it comes over whatever connection; without an answer, nothing more is to be heard of it. */
+export const again = (self: ClientSession, followed: Job.Followed): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const pending = Requests.subscribe(yield* self.nextId, followed, frame(self, followed, { history: true }))
+    yield* Exchange.request(self, pending)
+  }).pipe(
+    Effect.mapError((error) => unavailable(followed.cursor ?? 0)(ClientError.fromSubscribe(error))),
+    Effect.catch((error) => Effect.sync(() => Job.lose(followed, error))),
+    Effect.forkIn(self.scope),
+    Effect.asVoid
+  )
+
+/** One more reading of a job, from its first event on, as the runtime still has it. `dropped` events are no longer here. */
+export const reread = Effect.fnUntraced(function* (
+  self: ClientSession,
+  id: Ids.JobId,
+  dropped: number,
+  readings: Set<EventBuffer.EventBuffer>
+) {
+  const followed = make(self, id, self.declared ? 0 : undefined, true)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => readings.add(followed.events)),
+    () => Effect.sync(() => readings.delete(followed.events))
+  )
+  // Opened first, so that nothing of it is passed over.
+  const events = yield* EventBuffer.open(followed.events)
+  yield* Effect.mapError(follow(self, followed, { history: true }), unavailable(dropped))
+  return { followed, events }
+})
+
+/** What a refused subscription is to those who want to read. */
+export const unavailable =
+  (dropped: number) =>
+  (error: ClientError.SubscribeError): ClientError.EventsError =>
+    ClientError.isSessionLost(error) ? error : EventBuffer.expired(dropped, ArcpError.code(error))
+
+/** One more reading of a job, for the sake of its outcome and of its children: what it says is not kept. */
+export const listen = Effect.fnUntraced(function* (self: ClientSession, id: Ids.JobId) {
+  const followed = make(self, id, self.declared ? 0 : undefined, true)
+  EventBuffer.discard(followed.events)
+  yield* follow(self, followed, { history: true })
+  return followed
+})
+
+/** All events of a job, as {@link reread} has them. */
 export const replay = (
   self: ClientSession,
   id: Ids.JobId,
   dropped: number,
   readings: Set<EventBuffer.EventBuffer>
 ): Stream.Stream<JobEvent.JobEvent, ClientError.EventsError> =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      const followed = make(self, id, self.declared ? 0 : undefined, true)
-      yield* Effect.acquireRelease(
-        Effect.sync(() => readings.add(followed.events)),
-        () => Effect.sync(() => readings.delete(followed.events))
-      )
-      // Opened first, so that nothing of it is passed over.
-      const events = yield* EventBuffer.open(followed.events)
-      yield* Effect.mapError(follow(self, followed, { history: true }), (error) =>
-        ClientError.isSessionLost(error) ? error : EventBuffer.expired(dropped, ArcpError.code(error))
-      )
-      return events
-    })
-  )
+  Stream.unwrap(Effect.map(reread(self, id, dropped, readings), ({ events }) => events))
 
 /** What a handle reads of a job; `late` is read instead where the beginning is no longer here. */
 export const read = (

@@ -10,12 +10,10 @@ import type * as JobHandle from "../JobHandle.ts"
 import * as Cancellation from "./cancellation.ts"
 import * as ClientSession from "./clientSession.ts"
 import type * as Connect from "./connect.ts"
-import * as Content from "./content.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Exchange from "./exchange.ts"
 import * as Family from "./family.ts"
 import type * as Job from "./job.ts"
-import * as Observation from "./observation.ts"
 import * as Requests from "./requests.ts"
 import * as Submission from "./submission.ts"
 import * as Target from "./target.ts"
@@ -91,9 +89,6 @@ export const make = ({ context, conversation }: Surroundings) => {
   ): JobHandle.JobHandle<A, E> => {
     job.handles++
     EventBuffer.keep(job.events)
-    const reading = Observation.read(job, (dropped, readings) =>
-      Observation.history(session, job.id, dropped, readings)
-    )
     return {
       id: job.id,
       agent: job.agent,
@@ -105,11 +100,7 @@ export const make = ({ context, conversation }: Surroundings) => {
       get acceptedAt() {
         return DateTime.makeUnsafe(job.acceptedAt())
       },
-      ...reading,
-      children: Family.stream(session, job),
-      result: Target.outcome(job, target.read),
-      ...Content.make({ ...reading, job, read: target.read }),
-      cancel: (reason = "client.cancel") => Cancellation.cancel(session, job, reason)
+      ...Family.face(session, job, target.read)
     }
   }
 

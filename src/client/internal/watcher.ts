@@ -15,6 +15,8 @@ import * as ClientSession from "./clientSession.ts"
 import * as Content from "./content.ts"
 import * as EventBuffer from "./eventBuffer.ts"
 import * as Exchange from "./exchange.ts"
+import * as Family from "./family.ts"
+import * as Job from "./job.ts"
 import * as Observation from "./observation.ts"
 import * as Requests from "./requests.ts"
 import type * as Submitter from "./submitter.ts"
@@ -76,14 +78,6 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
     return [jobs.map(entry), next] as const
   })
 
-  /** One that ended before anybody asked has nothing more to say than its outcome, which is asked for apart. */
-  const outcomeOnly = Effect.fnUntraced(function* (session: ClientSession, id: Ids.JobId) {
-    const followed = Observation.make(session, id, session.declared ? 0 : undefined, false)
-    EventBuffer.discard(followed.events)
-    yield* Observation.follow(session, followed, { history: true })
-    return followed
-  })
-
   const observe = Effect.fn("ArcpClient.subscribe")(function* <A, E>(
     jobId: string,
     read: AgentOutcome.Read<A, E>,
@@ -103,8 +97,9 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
     const followed = Observation.make(session, id, start, false)
     const payload = yield* Observation.follow(session, followed, { history })
     const ended = !history && hasEnded(payload.current_status)
-    if (ended) EventBuffer.end(followed.events, "done")
-    const outcome = ended ? yield* outcomeOnly(session, id) : followed
+    if (ended) Job.close(followed, "done")
+    // One that ended before anybody asked has nothing more to say than its outcome, which is asked for apart.
+    const outcome = ended ? yield* Observation.listen(session, id) : followed
     const reading = Observation.read(followed, (dropped, readings) =>
       start === 0 ? Observation.history(session, id, dropped, readings) : Stream.fail(EventBuffer.expired(dropped))
     )
@@ -121,6 +116,7 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
       ...reading,
       result: Target.outcome(outcome, read),
       ...Content.make({ ...reading, job: outcome, read }),
+      children: Family.stream(session, followed),
       cancel: (reason = "client.cancel") => Cancellation.cancel(session, outcome, reason)
     }
   })
