@@ -291,7 +291,7 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
           }
           for (; low < order.length && found.length < limit; low++) {
             const row = order[low]!
-            const { agent: reference, createdAt, id } = row.record
+            const { agent: reference, createdAt } = row.record
             if (
               !row.isForgotten &&
               createdAt > createdAfter &&
