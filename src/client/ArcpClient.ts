@@ -33,7 +33,7 @@ import {
   type Stream,
   SubscriptionRef
 } from "effect"
-import { SecureRandom } from "effect/crypto"
+import type { SecureRandom } from "effect/crypto"
 import { KeyValueStore } from "effect/persistence"
 import type * as AgentContract from "../protocol/AgentContract.ts"
 import * as AgentOutcome from "../protocol/AgentOutcome.ts"
@@ -43,6 +43,7 @@ import * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Json from "../protocol/Json.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
+import * as BufferedRandom from "../session/BufferedRandom.ts"
 import type * as Dialer from "../session/Dialer.ts"
 import type * as ClientError from "./ClientError.ts"
 import type * as ConnectionState from "./ConnectionState.ts"
@@ -261,7 +262,7 @@ export class ArcpClient extends Context.Service<
    * Opens a session over whatever the dialer reaches. Closing the layer takes leave of the runtime (§6.7); jobs go on.
    */
   static readonly layer = (options: Options): Layer.Layer<ArcpClient, ClientError.ConnectError, Dialer.Dialer> =>
-    Layer.provide(ArcpClient.layerWithRandom(options), SecureRandom.layerWebCrypto)
+    Layer.provide(ArcpClient.layerWithRandom(options), BufferedRandom.layerWebCrypto)
 
   /** As `layer`, with the randomness of the surroundings: ids, keys and trace ids are drawn from it. */
   static readonly layerWithRandom = (
@@ -287,7 +288,7 @@ export class ArcpClient extends Context.Service<
       Effect.flatMap(KeyValueStore.KeyValueStore, (store) =>
         make(options, Persistence.make(store, options.key ?? "arcp/session"))
       )
-    ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
+    ).pipe(Layer.provide(BufferedRandom.layerWebCrypto))
 }
 
 const make = Effect.fnUntraced(function* (options: Options, persistence: Persistence.Persistence) {

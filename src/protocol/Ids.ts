@@ -8,6 +8,7 @@
  */
 import { Effect, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { Hex } from "effect/encoding"
 
 const opaque = Schema.String.check(Schema.isBetweenLength(1, 256))
 
@@ -105,7 +106,7 @@ export const makeTraceId: Effect.Effect<TraceId, never, SecureRandom.SecureRando
     Effect.map(random.randomBytes(16), (bytes) => {
       // The all-zero id means "no trace" to W3C consumers.
       bytes[15] = (bytes[15] ?? 0) | 1
-      return trust<TraceId>(Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(""))
+      return trust<TraceId>(Hex.encode(bytes))
     })
 )
 

@@ -104,16 +104,13 @@ const isSame = (a: Chunk, b: Chunk) => a.data === b.data && a.encoding === b.enc
  * @category conversions
  * @since 0.1.0
  */
-export const contentOf = ({
-  chunk_seq,
-  data,
-  encoding,
-  result_id
-}: Chunk): Result.Result<string | Uint8Array, ArcpError.InvalidRequest> => {
+export const contentOf = (chunk: Chunk): Result.Result<string | Uint8Array, ArcpError.InvalidRequest> => {
+  const { chunk_seq, data, encoding, result_id } = chunk
   if (encoding === "utf8") return Result.succeed(data)
-  const bytes = /[^A-Za-z0-9+/=]/.test(data) ? undefined : Result.getOrUndefined(Base64.decode(data))
+  const bytes = Result.getOrUndefined(Base64.decode(data))
+  // Where a line break was left out there are fewer bytes than so many characters make.
   const isStrict =
-    bytes !== undefined &&
+    bytes?.length === sizeOf(chunk) &&
     (bytes.length === 0 || data.endsWith(Base64.encode(bytes.subarray(bytes.length - (bytes.length % 3 || 3)))))
   return isStrict ? Result.succeed(bytes) : Result.fail(invalid(result_id, "data", `chunk ${chunk_seq} is not base64`))
 }

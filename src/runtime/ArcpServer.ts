@@ -27,6 +27,7 @@ import * as Leases from "../authority/Leases.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as LeasedToolkit from "../leased/LeasedToolkit.ts"
 import type * as Message from "../protocol/Message.ts"
+import * as BufferedRandom from "../session/BufferedRandom.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Listener from "../session/Listener.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
@@ -139,7 +140,7 @@ export const serve = <E, R>(
     Layer.provide(confined(agents)),
     Layer.provide(layerMemory),
     Layer.provide(layerPolicies(options)),
-    Layer.provide(SecureRandom.layerWebCrypto)
+    Layer.provide(BufferedRandom.layerWebCrypto)
   ) as Layer.Layer<
     never,
     E | Connection.ConnectionError,

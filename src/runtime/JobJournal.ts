@@ -205,9 +205,10 @@ interface Journal {
   maxLedger: number
   epoch: number
   /** The attached submitters, the first of which is the pacer. */
-  readonly readers: Map<Ids.SessionId, Reader>
-  readonly room: Latch.Latch
-  readonly watchers: Set<() => void>
+  readers: Map<Ids.SessionId, Reader> | undefined
+  /** Where an append waits for one. */
+  room: Latch.Latch | undefined
+  watchers: Set<() => void> | undefined
 }
 
 /** How far a submitter has come, and what all up to there weighs. */
@@ -234,7 +235,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
     let total = 0
 
     /** Of several submitters the one that has been attached longest. */
-    const pacerOf = (journal: Journal): Reader | undefined => journal.readers.values().next().value
+    const pacerOf = (journal: Journal): Reader | undefined => journal.readers?.values().next().value
 
     /** How far the job is ahead of its pacer. */
     const lead = (journal: Journal): number => {
@@ -263,7 +264,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
     const evictAll = () => {
       const target = spared(config.maxJournal)
       const turns: ReadonlyArray<(journal: Journal) => boolean> = [
-        ({ readers }) => readers.size > 0,
+        ({ readers }) => readers !== undefined,
         ({ log }) => log.terminal !== undefined,
         ({ log }) => log.terminal === undefined
       ]
@@ -285,7 +286,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         evict(log, spared(config.maxJournalPerJob), unawaited(journal))
       }
       if (total > config.maxJournal) evictAll()
-      for (const wake of watchers) wake()
+      if (watchers !== undefined) for (const wake of watchers) wake()
     }
 
     const closed = (job: Ids.JobId, reason: JournalClosed["reason"]) =>
@@ -300,6 +301,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         const journal = journals.get(job)
         if (journal === undefined || journal.log.terminal !== undefined || !isAhead(journal, options))
           return Effect.void
+        journal.room ??= Latch.makeUnsafe(false)
         journal.room.closeUnsafe()
         return Effect.andThen(journal.room.await, room(job, options))
       })
@@ -337,9 +339,9 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
             ledger: [],
             maxLedger: minLedger,
             epoch: 1,
-            readers: new Map(),
-            room: Latch.makeUnsafe(true),
-            watchers: new Set()
+            readers: undefined,
+            room: undefined,
+            watchers: undefined
           })
         }),
       append,
@@ -355,7 +357,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
           const journal = journals.get(job)
           if (journal === undefined || journal.log.terminal !== undefined || journal.epoch !== epoch) return false
           push(journal, [terminal])
-          journal.room.openUnsafe()
+          journal.room?.openUnsafe()
           return true
         }),
       read: (job, after, characters) =>
@@ -368,20 +370,27 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
       tip: (job) => Effect.sync(() => (journals.get(job)?.log.next ?? 0) - 1),
       watch: (job, wake) =>
         Effect.sync(() => {
-          journals.get(job)?.watchers.add(wake)
-          return Effect.sync(() => void journals.get(job)?.watchers.delete(wake))
+          const journal = journals.get(job)
+          if (journal === undefined) return Effect.void
+          journal.watchers = (journal.watchers ?? new Set()).add(wake)
+          return Effect.sync(() => {
+            journal.watchers?.delete(wake)
+            if (journal.watchers?.size === 0) journal.watchers = undefined
+          })
         }),
       advance: (job, session, offset) =>
         Effect.sync(() => {
           const journal = journals.get(job)
           if (journal === undefined) return
-          const { log, readers } = journal
+          const { log } = journal
+          const readers = journal.readers ?? new Map<Ids.SessionId, Reader>()
           if (Option.isNone(offset)) readers.delete(session)
           else {
             const reached = Math.max(readers.get(session)?.offset ?? log.first - 1, offset.value)
             readers.set(session, { offset: reached, weight: ChunkedLog.weightUpTo(log, reached) })
           }
-          if (lead(journal) <= config.pacingWindow) journal.room.openUnsafe()
+          journal.readers = readers.size === 0 ? undefined : readers
+          if (journal.room !== undefined && lead(journal) <= config.pacingWindow) journal.room.openUnsafe()
         }),
       remove: (job) =>
         Effect.sync(() => {
@@ -389,8 +398,8 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
           if (journal === undefined) return
           total -= ChunkedLog.weight(journal.log)
           journals.delete(job)
-          journal.room.openUnsafe()
-          for (const wake of journal.watchers) wake()
+          journal.room?.openUnsafe()
+          for (const wake of journal.watchers ?? []) wake()
         })
     })
   })

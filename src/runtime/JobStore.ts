@@ -123,6 +123,7 @@ interface Ended {
  * principal must not push out what others keep.
  */
 const surplus = <K, V>(things: ReadonlyMap<K, V>, most: number, holder: (thing: V) => string): ReadonlyArray<K> => {
+  if (things.size <= most) return []
   const held = new Map<string, number>()
   for (const thing of things.values()) held.set(holder(thing), (held.get(holder(thing)) ?? 0) + 1)
   const share = most / Math.max(1, held.size)
@@ -141,8 +142,11 @@ interface Row {
   readonly record: Job.JobRecord
   status: Job.Status
   cancel: Option.Option<string>
-  readonly submitters: Set<Ids.SessionId>
+  submitters: ReadonlySet<Ids.SessionId>
+  isForgotten: boolean
 }
+
+const nobody: ReadonlySet<Ids.SessionId> = new Set()
 
 /** Sessions beside the first that one job remembers as its submitters. */
 const maxSubmitters = 16
@@ -188,11 +192,13 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
       const principals = new Set<string>()
       for (const job of jobs) {
         const row = rows.get(job)
-        if (row !== undefined) principals.add(row.record.principal)
+        if (row === undefined) continue
+        row.isForgotten = true
+        principals.add(row.record.principal)
         rows.delete(job)
       }
       for (const principal of principals) {
-        const left = (byPrincipal.get(principal) ?? []).filter((row) => rows.has(row.record.id))
+        const left = (byPrincipal.get(principal) ?? []).filter(({ isForgotten }) => !isForgotten)
         if (left.length === 0) byPrincipal.delete(principal)
         else byPrincipal.set(principal, left)
       }
@@ -207,9 +213,8 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
       if (bound.parameters !== claim.parameters) return Option.some({ _tag: "Conflict", record })
       const row = rows.get(record.id)
       if (row !== undefined && claim.session !== record.session) {
-        row.submitters.delete(claim.session)
-        row.submitters.add(claim.session)
-        if (row.submitters.size > maxSubmitters) row.submitters.delete(row.submitters.values().next().value!)
+        const others = Array.from(row.submitters).filter((session) => session !== claim.session)
+        row.submitters = new Set([...others, claim.session].slice(-maxSubmitters))
       }
       return Option.some({ _tag: "Known", record })
     }
@@ -263,7 +268,7 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
             claims.set(keyOf(claim.value), { parameters: claim.value.parameters, record, at: record.createdAt })
             parameters += claim.value.parameters.length
           }
-          const row: Row = { record, status: "pending", cancel: Option.none(), submitters: new Set() }
+          const row: Row = { record, status: "pending", cancel: Option.none(), submitters: nobody, isForgotten: false }
           rows.set(record.id, row)
           const order = byPrincipal.get(record.principal)
           if (order === undefined) byPrincipal.set(record.principal, [row])
@@ -286,9 +291,9 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
           }
           for (; low < order.length && found.length < limit; low++) {
             const row = order[low]!
-            const { agent: reference, createdAt, id } = row.record
+            const { agent: reference, createdAt } = row.record
             if (
-              rows.has(id) &&
+              !row.isForgotten &&
               createdAt > createdAfter &&
               createdAt < createdBefore &&
               (Option.isNone(statuses) || statuses.value.has(row.status)) &&

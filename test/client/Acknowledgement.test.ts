@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Latch, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import type * as ArcpClient from "../../src/client/ArcpClient.ts"
+import * as Feature from "../../src/protocol/Feature.ts"
 import type * as JobEvent from "../../src/protocol/JobEvent.ts"
 import { verifies } from "../conformance/verifies.ts"
 import * as Fake from "./FakeRuntime.ts"
@@ -32,7 +33,7 @@ const tell = (job: string, from: number, to: number) => range(from, to).map((seq
 describe("acknowledgements", () => {
   verifies("C-037", "come after a quarter of a second, or 32 events", () =>
     Effect.gen(function* () {
-      const { runtime } = yield* start()
+      const { runtime } = yield* start({}, {})
       yield* runtime.say(...tell("job_1", 1, 3))
       assert.deepStrictEqual(yield* acks(runtime), [])
       yield* TestClock.adjust("249 millis")
@@ -45,6 +46,21 @@ describe("acknowledgements", () => {
       assert.deepStrictEqual((yield* acks(runtime)).slice(1), [{ last_processed_seq: 35 }])
       yield* TestClock.adjust("1 minutes")
       assert.strictEqual((yield* acks(runtime)).length, 2)
+    })
+  )
+
+  it.effect("come when half of the window was taken, where they open one, and not for each few events", () =>
+    Effect.gen(function* () {
+      const declared = { capabilities: { [Feature.declaration.key]: { flow: 1, window: 40_000 } } }
+      const { one, runtime } = yield* start({}, declared)
+      yield* Effect.forkChild(Stream.runDrain(one.events))
+      yield* Fake.settled
+      yield* runtime.say(...tell("job_1", 1, 64))
+      assert.deepStrictEqual(yield* acks(runtime), [])
+      yield* runtime.say(...tell("job_1", 65, 200))
+      const [first] = yield* acks(runtime)
+      // Some 300 bytes in memory for each.
+      assert.isAbove(Number(first?.["last_processed_seq"]), 64)
     })
   )
 

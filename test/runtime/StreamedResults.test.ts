@@ -64,6 +64,25 @@ describe("a streamed result", () => {
     })
   )
 
+  it.effect("that is ready all at once is paced from its first part on", () =>
+    Effect.gen(function* () {
+      const part = "y".repeat(256 * 1024)
+      const Ready = Agent.make({ name: "ready", input: Schema.Int, output: Schema.String })
+      const live = Ready.toLayer((count) =>
+        Effect.flatMap(JobContext.JobContext, (job) =>
+          job.streamResult(Stream.fromIterable(Array.from({ length: count }, () => part)))
+        )
+      )
+      yield* Effect.gen(function* () {
+        const client = yield* ArcpClient.ArcpClient
+        const job = yield* client.submit(Ready, 100)
+        let length = 0
+        yield* Stream.runForEach(job.content, (bytes) => Effect.sync(() => void (length += bytes.length)))
+        assert.strictEqual(length, 100 * part.length)
+      }).pipe(Effect.provide(ArcpTest.layer({ agents: live })))
+    })
+  )
+
   it.effect("tells how much of it is here", () =>
     Effect.gen(function* () {
       const written = yield* Ref.make(0)

@@ -8,7 +8,7 @@ import { Latch } from "effect"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 
-/** Events after which an acknowledgement is due. */
+/** Events after which an acknowledgement is due, where it informs and nothing waits for it. */
 const maxEvents = 32
 /**
  * As much of what they weigh in memory, in bytes: within half of the window that a runtime gives a job, whatever the events look like. A
@@ -19,7 +19,7 @@ const maxWeight = 512 * 1024
 export const interval = 250
 
 export interface Pace {
-  /** Whether acknowledgements open a window. Then those of a consumer that has more to do at once can be told as one. */
+  /** Whether acknowledgements open a window. Then it is the window that says when one is due. */
   readonly paces: boolean
   /** What is weighed together before it is told. */
   readonly maxWeight: number
@@ -74,7 +74,7 @@ export const consumed = (self: Pace, events: number, weight: number): void => {
   self.events += events
   self.weight += weight
   self.pending.openUnsafe()
-  const isMany = self.events >= maxEvents && (!self.paces || self.open.size === 0)
+  const isMany = self.events >= maxEvents && !self.paces
   if (isMany || self.weight >= self.maxWeight) self.due.openUnsafe()
 }
 

@@ -17,9 +17,9 @@ interface Chunk {
   readonly first: number
   /** What all entries before it weigh. */
   readonly origin: number
-  readonly kinds: Array<string>
+  kinds: Array<string>
   /** Where each entry ends, in characters. */
-  readonly ends: Array<number>
+  ends: Array<number>
   text: string
   /** What is to come after the text. */
   pieces: Array<string>
@@ -35,7 +35,7 @@ export interface ChunkedLog {
   /** The one of these that was last read, as text. */
   recalled: { readonly chunk: Chunk; readonly text: string } | undefined
   /** What the runtime has to know of single entries. */
-  readonly notes: Map<number, JobJournal.Note>
+  notes: Map<number, JobJournal.Note> | undefined
   /** The offset of the oldest entry that is kept. */
   first: number
   /** The offset that the next entry gets. */
@@ -59,7 +59,7 @@ export const make = (job: { readonly id: Ids.JobId; readonly traceId: Ids.TraceI
   chunks: [],
   stored: 0,
   recalled: undefined,
-  notes: new Map(),
+  notes: undefined,
   first: 0,
   next: 0,
   written: 0,
@@ -136,9 +136,14 @@ export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
   if (!isLarge) chunk.pieces.push(...pieces)
   chunk.kinds.push(draft.kind)
   chunk.ends.push(lengthOf(chunk) + length)
-  if (draft.note !== undefined) log.notes.set(log.next, draft.note)
+  if (draft.note !== undefined) log.notes = (log.notes ?? new Map()).set(log.next, draft.note)
   if (draft.type === "job.event") log.written += length
-  else log.terminal = draft.type
+  else {
+    log.terminal = draft.type
+    // Most logs are short, and lie there for long: they take no more than they need.
+    chunk.kinds = chunk.kinds.slice()
+    chunk.ends = chunk.ends.slice()
+  }
   log.next++
 }
 
@@ -178,7 +183,7 @@ export const evict = (log: ChunkedLog, target: number, most: number): void => {
 export const dropBefore = (log: ChunkedLog, offset: number): void => {
   if (offset <= log.first) return
   log.dropped = weightUpTo(log, offset - 1)
-  for (const noted of log.notes.keys()) if (noted < offset) log.notes.delete(noted)
+  if (log.notes !== undefined) for (const noted of log.notes.keys()) if (noted < offset) log.notes.delete(noted)
   log.first = offset
   const gone = log.chunks.findIndex((chunk) => chunk.first + chunk.ends.length > offset)
   const count = log.chunks.splice(0, gone < 0 ? log.chunks.length : gone).length
@@ -204,7 +209,7 @@ export const read = (log: ChunkedLog, after: number, characters: number): JobJou
         type: kind === "" ? log.terminal! : "job.event",
         kind,
         tail: large ?? text.slice(from, to),
-        note: log.notes.size === 0 ? undefined : log.notes.get(chunk.first + index)
+        note: log.notes?.get(chunk.first + index)
       })
     }
   }
