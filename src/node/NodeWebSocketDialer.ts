@@ -46,19 +46,16 @@ export const dial = (options: Options): Effect.Effect<Connection.Frames, Connect
       ...(options.tls?.key === undefined ? undefined : { key: Redacted.value(options.tls.key) })
     }
     let wire: WebSocketTransport.Wire | undefined
-    const acquire = Effect.acquireRelease(
-      Effect.try({
-        try: () => {
-          const ws = new NodeWS.WebSocket(url, limits)
-          ws.once("upgrade", (response) => {
-            wire = NodeSocket.clientWire(ws, response.socket)
-          })
-          return NodeSocket.make(ws)
-        },
-        catch: (cause) => new ConnectionError({ reason: "open", message: "the WebSocket could not be made", cause })
-      }),
-      (ws) => Effect.sync(() => ws.close(1000))
-    )
+    const acquire = Effect.try({
+      try: () => {
+        const ws = new NodeWS.WebSocket(url, limits)
+        ws.once("upgrade", (response) => {
+          wire = NodeSocket.clientWire(ws, response.socket)
+        })
+        return NodeSocket.make(ws)
+      },
+      catch: (cause) => new ConnectionError({ reason: "open", message: "the WebSocket could not be made", cause })
+    })
     return yield* WebSocketTransport.fromWebSocket(acquire, { ...options, ...line, wire: () => wire })
   })
 

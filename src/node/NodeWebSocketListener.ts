@@ -121,10 +121,12 @@ const bind = Effect.fnUntraced(function* (options: Options) {
   server.maxConnections = (options.maxConnections ?? 10_000) + handshakes
 
   const unfinished = new Map<string, Net.Socket>()
+  function onClose(this: Net.Socket) {
+    unfinished.delete(nameOf(this))
+  }
   server.on("connection", (socket: Net.Socket) => {
-    const name = nameOf(socket)
-    unfinished.set(name, socket)
-    socket.once("close", () => unfinished.delete(name))
+    unfinished.set(nameOf(socket), socket)
+    socket.on("close", onClose)
   })
   yield* Effect.addFinalizer(() =>
     Effect.callback<void>((resume) => {
@@ -200,20 +202,29 @@ export const make = (
       return open >= maxConnections ? { status: 503, reason: "too many connections" } : undefined
     }
 
-    const line = (ws: NodeWS.WebSocket, socket: Net.Socket) => {
+    const onClose = () => {
+      open--
+    }
+    // What is open holds nothing of the request that it began with.
+    const accept = (ws: NodeWS.WebSocket, { socket }: Http.IncomingMessage) => {
+      unfinished.delete(nameOf(socket))
+      open++
+      ws.on("close", onClose)
+      ws.on("error", ignore)
+      // Nothing is read before there is somebody to read it.
+      ws.pause()
       const peer = socket.remoteAddress ?? ""
-      return WebSocketTransport.fromWebSocket(
-        Effect.acquireRelease(
+      serve?.(
+        WebSocketTransport.fromWebSocket(
           Effect.sync(() => NodeSocket.make(ws)),
-          () => Effect.sync(() => ws.close())
-        ),
-        {
-          secure: options.secure ?? (options.tls !== undefined || Loopback.is(peer)),
-          peer: `${bracketed(peer)}:${socket.remotePort}`,
-          maxFrameBytes,
-          highWaterMark: options.highWaterMark,
-          wire: () => NodeSocket.serverWire(socket)
-        }
+          {
+            secure: options.secure ?? (options.tls !== undefined || Loopback.is(peer)),
+            peer: `${bracketed(peer)}:${socket.remotePort}`,
+            maxFrameBytes,
+            highWaterMark: options.highWaterMark,
+            wire: () => NodeSocket.serverWire(socket)
+          }
+        )
       )
     }
 
@@ -221,15 +232,7 @@ export const make = (
       socket.on("error", ignore)
       const refusal = decide(request)
       if (refusal !== undefined) return refuse(socket, refusal)
-      wss.handleUpgrade(request, socket, head, (ws) => {
-        unfinished.delete(nameOf(request.socket))
-        open++
-        ws.once("close", () => open--)
-        ws.on("error", ignore)
-        // Nothing is read before there is somebody to read it.
-        ws.pause()
-        serve?.(line(ws, request.socket))
-      })
+      wss.handleUpgrade(request, socket, head, accept)
     })
     server.on(
       "request",

@@ -59,39 +59,23 @@ export const layer: Layer.Layer<
     const config = yield* RuntimeConfig.RuntimeConfig
     const listener = yield* Listener.Listener
     const sessions = yield* Sessions.Sessions
-    const services = yield* Effect.context<
-      | Authenticator.Authenticator
-      | AgentRegistry.AgentRegistry
-      | Sessions.Sessions
-      | Credentials.Credentials
-      | SecureRandom.SecureRandom
-    >()
+    const handshake = yield* Handshake.make
     const strangers = yield* Semaphore.make(config.maxGreeting)
 
     /** Who does not say who they are takes one of a bounded number of places, for a bounded time. */
     const greet = (connection: Connection.Connection<Message.FromClient>) =>
-      strangers
-        .withPermitsIfAvailable(1)(Handshake.greet(connection))
-        .pipe(
-          Effect.flatMap(
-            Option.match({
-              onNone: () => Effect.as(connection.close(Connection.close.overloaded), Option.none<Handshake.Greeted>()),
-              onSome: Effect.succeed
-            })
-          )
-        )
+      Effect.flatMap(strangers.withPermitsIfAvailable(1)(handshake(connection)), (greeted) =>
+        Option.isSome(greeted)
+          ? Effect.succeed(greeted.value)
+          : Effect.as(connection.close(Connection.close.overloaded), Option.none<Handshake.Greeted>())
+      )
 
     yield* listener.listen((connection) =>
-      greet(connection).pipe(
-        Effect.flatMap(
-          Option.match({
-            onNone: () => Effect.void,
-            onSome: ({ connection, opened }) => sessions.converse(opened, connection)
-          })
-        ),
+      Effect.flatMap(greet(connection), (greeted) =>
+        Option.isSome(greeted) ? sessions.converse(greeted.value.opened, greeted.value.connection) : Effect.void
+      ).pipe(
         Effect.catch((error) => Effect.logDebug("connection ended before the session began", error.message)),
-        Effect.annotateLogs({ peer: connection.peer }),
-        Effect.provideContext(services)
+        Effect.annotateLogs({ peer: connection.peer })
       )
     )
     // Added last, so that it runs first: the lines are still open for a word of farewell.

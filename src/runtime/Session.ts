@@ -1,13 +1,16 @@
 /**
  * One conversation (§6): who it is with, what was agreed, and its connections one after the other.
  *
- * A session outlives its connections and holds no job. It reads what comes in and hands it to its dispatcher; what goes out leaves through
+ * A session outlives its connections and holds no job. It reads what comes in and hands it to the dispatcher; what goes out leaves through
  * its outbox.
+ *
+ * **While nothing happens** a connection is two fibers that wait - one for the next frame, one for the end - and an alarm for what time will
+ * do to it. Nothing runs, and nothing of what a request or a job would take is there.
  *
  * @since 0.1.0
  */
-import { Clock, Deferred, Duration, Effect, Fiber, Latch, Option, Result, type Scope } from "effect"
-import type { SecureRandom } from "effect/crypto"
+import { type Context, Deferred, Duration, Effect, Fiber, Option, type Scope } from "effect"
+import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import type * as Credentials from "../authority/Credentials.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
@@ -16,15 +19,16 @@ import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
-import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as Connection from "../session/Connection.ts"
-import * as Heartbeat from "../session/Heartbeat.ts"
 import * as Dispatcher from "./Dispatcher.ts"
+import * as AlarmClock from "./internal/alarmClock.ts"
+import * as Link from "./internal/link.ts"
+import * as Reader from "./internal/reader.ts"
+import * as Vigil from "./internal/vigil.ts"
 import type * as JobJournal from "./JobJournal.ts"
-import type * as Jobs from "./Jobs.ts"
-import * as RuntimeConfig from "./RuntimeConfig.ts"
+import * as Jobs from "./Jobs.ts"
 import * as SessionOutbox from "./SessionOutbox.ts"
-import * as SessionStore from "./SessionStore.ts"
+import type * as SessionStore from "./SessionStore.ts"
 
 /**
  * What was settled at the handshake and never changes after.
@@ -60,51 +64,48 @@ export type End =
  * @category models
  * @since 0.1.0
  */
-export type Dismissal = "superseded" | "shutting_down" | "idle"
+export type Dismissal = Link.Dismissal
+
+/**
+ * What all sessions of a runtime have in common.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Surroundings extends SessionOutbox.Surroundings {
+  readonly jobs: Jobs.Jobs["Service"]
+  readonly random: SecureRandom.SecureRandom["Service"]
+  readonly services: Context.Context<Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore>
+}
 
 /**
  * @category models
  * @since 0.1.0
  */
-export interface Session extends Agreement {
-  /** Converses over a connection until it ends. One that is still going on is superseded. */
-  readonly converse: (
-    connection: Connection.Connection<Message.FromClient>,
-    options: {
-      readonly epoch: number
-      /** The last number that the client has, if it resumes. */
-      readonly replay: Option.Option<number>
-      /** The same principal, as the credentials of this connection describe it. */
-      readonly principal: Authenticator.Principal
-    }
-  ) => Effect.Effect<End>
-  /** Whether all that was sent after a number can still be replayed. */
-  readonly covers: (seq: number) => Effect.Effect<boolean>
-  /** Ends the conversation that is going on, if one is, with a word to the client. */
-  readonly dismiss: (reason: Dismissal) => Effect.Effect<void>
-  /** Tells a connection whose epoch is over that a later one took its place, and closes it. */
-  readonly supersede: (connection: Connection.Line) => Effect.Effect<"superseded">
+export interface Session extends Omit<Agreement, "principal"> {
+  readonly surroundings: Surroundings
+  readonly outbox: SessionOutbox.SessionOutbox
+  /** As the latest credentials describe it: they may say other things of the same principal than those before. */
+  principal: Authenticator.Principal
+  /** The connection of the moment, until the last of it is done. */
+  current: Current | undefined
+}
+
+/** A conversation that goes on, or is being ended. */
+interface Current {
+  readonly link: Link.Link
+  readonly done: Deferred.Deferred<void>
 }
 
 /** How long the last words may take. */
 const farewellTimeout = Duration.seconds(1)
 
-/** What ended a conversation. */
-type Outcome =
-  | { readonly _tag: "Said"; readonly message: SessionMessage.Close | SessionMessage.Bye }
-  | { readonly _tag: "Dismissed"; readonly reason: Dismissal }
-  | { readonly _tag: "Malformed" }
-  | { readonly _tag: "Lost" }
-  | { readonly _tag: "Expired" }
-
 /**
  * @category constructors
  * @since 0.1.0
  */
-export const make: (
-  agreement: Agreement
-) => Effect.Effect<
-  Session,
+export const surroundings: Effect.Effect<
+  Surroundings,
   never,
   | Jobs.Jobs
   | JobJournal.JobJournal
@@ -112,248 +113,240 @@ export const make: (
   | Credentials.Credentials
   | SecureRandom.SecureRandom
   | Scope.Scope
-> = Effect.fnUntraced(function* (agreement) {
-  const { features, id: session_id } = agreement
-  const config = yield* RuntimeConfig.RuntimeConfig
-  const store = yield* SessionStore.SessionStore
-  const outbox = yield* SessionOutbox.make(agreement, (job) => dispatcher.child(job))
-  const dispatcher: Dispatcher.Dispatcher = yield* Dispatcher.make(agreement, outbox)
-  let current: { readonly stop: Deferred.Deferred<Dismissal>; readonly done: Deferred.Deferred<void> } | undefined
+> = Effect.gen(function* () {
+  return {
+    ...(yield* SessionOutbox.surroundings),
+    jobs: yield* Jobs.Jobs,
+    random: yield* SecureRandom.SecureRandom,
+    services: yield* Effect.context<Jobs.Jobs | JobJournal.JobJournal | SessionStore.SessionStore>()
+  }
+})
 
-  /** What is about the connection and not about jobs: it neither waits nor is it ever a repeat. */
-  const isSign = ({ type }: Message.FromClient): boolean =>
-    type === "session.ping" || type === "session.pong" || type === "session.ack"
+/**
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (surroundings: Surroundings, agreement: Agreement): Session => {
+  const { features, id, principal, profile } = agreement
+  const session: Session = {
+    id,
+    principal,
+    features,
+    profile,
+    surroundings,
+    outbox: SessionOutbox.make(surroundings, agreement, (job) => Dispatcher.child(session, job)),
+    current: undefined
+  }
+  return session
+}
 
-  /** Tells whether a frame of this id came before: a peer whose transport repeats frames must not run a job twice. */
-  const repeats = () => {
-    // Of two generations the older is forgotten as a whole.
-    let older = new Set<string>()
-    let newer = new Set<string>()
-    return (message: Message.FromClient): boolean => {
-      if (isSign(message)) return false
-      if (newer.has(message.id) || older.has(message.id)) return true
-      newer.add(message.id)
-      if (newer.size >= config.maxSeenIds / 2) {
-        older = newer
-        newer = new Set()
+const closed = Effect.fnUntraced(function* (session: Session, request: Ids.MessageId, reason: string) {
+  const id = yield* Dispatcher.replyId(session, request)
+  yield* SessionOutbox.reply(session.outbox, {
+    arcp: "1.1",
+    id,
+    type: "session.closed",
+    session_id: session.id,
+    payload: { reason }
+  })
+})
+
+/**
+ * Tells a connection whose epoch is over that a later one took its place, and closes it.
+ *
+ * **Details**
+ *
+ * Goes past the outbox, which sends nothing for an epoch that is over; so nobody else may be writing.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const supersede = Effect.fnUntraced(function* (session: Session, connection: Connection.Line) {
+  const id = yield* Dispatcher.replyId(session, "msg_superseded" as Ids.MessageId)
+  const words = Codec.encode({
+    arcp: "1.1",
+    id,
+    type: "session.closed",
+    session_id: session.id,
+    payload: { reason: "superseded" }
+  })
+  yield* Effect.ignore(Effect.timeoutOption(connection.send([words]), farewellTimeout))
+  yield* connection.close(Connection.close.normal)
+  return "superseded" as const
+})
+
+/** Says the last words, lets what waits go out first, and closes the line. */
+const farewell = Effect.fnUntraced(function* (
+  session: Session,
+  link: Link.Link,
+  outcome: Link.Outcome
+): Effect.fn.Return<End> {
+  const { line } = link
+  const leave = (words: Effect.Effect<void>, reason: Connection.CloseReason) =>
+    Effect.andThen(
+      Effect.timeoutOption(Effect.andThen(words, SessionOutbox.flushed(session.outbox)), farewellTimeout),
+      line.close(reason)
+    )
+  switch (outcome._tag) {
+    case "Said": {
+      const { id, payload, type } = outcome.message
+      const words = type === "session.close" ? closed(session, id, payload.reason ?? "client.close") : Effect.void
+      yield* leave(words, Connection.close.normal)
+      return "detached"
+    }
+    case "Dismissed": {
+      if (outcome.reason === "superseded") {
+        yield* SessionOutbox.detach(session.outbox, link)
+        return yield* supersede(session, line)
       }
-      return false
+      const words = closed(session, `msg_${outcome.reason}` as Ids.MessageId, outcome.reason)
+      yield* leave(words, Connection.close.goingAway)
+      return "over"
+    }
+    case "Malformed":
+      yield* leave(Effect.void, Connection.close.malformed)
+      return "detached"
+    case "Expired": {
+      const message = "The credentials of the session have expired"
+      const words = Dispatcher.refuse(session, {}, new ArcpError.Unauthenticated({ message }))
+      yield* leave(words, Connection.close.refused)
+      return "detached"
+    }
+    case "Lost": {
+      const message = "Nothing was heard for two heartbeat intervals"
+      const words = Dispatcher.refuse(session, {}, new ArcpError.HeartbeatLost({ message }))
+      yield* leave(words, Connection.close.goingAway)
+      return "detached"
     }
   }
+})
 
-  const read = Effect.fnUntraced(function* (
-    connection: Connection.Connection<Message.FromClient>,
-    epoch: number
-  ): Effect.fn.Return<Outcome, Connection.ConnectionError> {
-    /** The request that came last of those that are done in order, and how many there are that are not done. */
-    let latest: Fiber.Fiber<void> | undefined
-    let waiting = 0
-    const fewer = Latch.makeUnsafe(true)
-    const passed = () => (latest === undefined || waiting === 0 ? Effect.void : Effect.asVoid(Fiber.await(latest)))
-    const done = Effect.sync(() => {
-      waiting--
-      fewer.openUnsafe()
-    })
+/**
+ * Ends the conversation that is going on, if one is, with a word to the client.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const dismiss = (session: Session, reason: Dismissal): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { current } = session
+    if (current === undefined) return Effect.void
+    Link.end(current.link, Effect.succeed({ _tag: "Dismissed", reason }))
+    return Deferred.await(current.done)
+  })
 
-    /** Done when no more than so many requests are not done. */
-    const atMost = (count: number): Effect.Effect<void> =>
+/**
+ * Whether all that was sent after a number can still be replayed.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const covers = ({ outbox }: Session, seq: number): Effect.Effect<boolean> => SessionOutbox.covers(outbox, seq)
+
+/**
+ * What a connection of a session begins with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Beginning {
+  readonly epoch: number
+  /** The last number that the client has, if it resumes. */
+  readonly replay: Option.Option<number>
+  /** The same principal, as the credentials of this connection describe it. */
+  readonly principal: Authenticator.Principal
+}
+
+/**
+ * Converses over a connection until it ends. One that is still going on is superseded.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const converse = (
+  session: Session,
+  connection: Connection.Connection<Message.FromClient>,
+  beginning: Beginning
+): Effect.Effect<End> =>
+  Effect.flatMap(dismiss(session, "superseded"), () => {
+    const current: Current = { link: begin(session, connection, beginning), done: Deferred.makeUnsafe() }
+    return Effect.ensuring(
       Effect.suspend(() => {
-        if (waiting <= count) return Effect.void
-        fewer.closeUnsafe()
-        return Effect.andThen(fewer.await, atMost(count))
+        session.current = current
+        session.principal = beginning.principal
+        return run(session, current.link, connection, beginning.replay)
+      }),
+      Effect.sync(() => {
+        if (session.current === current) session.current = undefined
+        Deferred.doneUnsafe(current.done, Effect.void)
       })
-
-    /**
-     * Requests are done in their order, but apart from the reader: a decision that takes long - that of a policy, of a vault - must not be
-     * taken for the silence of the client, nor leave its pings without answer. A submit, which may wait for an upstream to mint credentials,
-     * holds up nothing else, if the client says which answer belongs to which request.
-     */
-    const request = Effect.fnUntraced(function* (message: Message.FromClient) {
-      askedAt = yield* Clock.currentTimeMillis
-      yield* atMost(config.maxPendingRequests - 1)
-      const isApart = message.type === "job.submit" && agreement.profile === "effect"
-      const turn = dispatcher.dispatch(message)
-      waiting++
-      // What can be done at once is done before the next frame is looked at.
-      const fiber = yield* Effect.forkChild(
-        Effect.ensuring(isApart || waiting === 1 ? turn : Effect.andThen(passed(), turn), done),
-        { startImmediately: true }
-      )
-      if (!isApart) latest = fiber
-    })
-
-    const isRepeated = repeats()
-    let malformed = 0
-    let confirmed = false
-    while (true) {
-      const frames = yield* connection.pull
-      for (const frame of frames) {
-        if (Result.isFailure(frame)) {
-          yield* dispatcher.bad(frame.failure)
-          if (!frame.failure.ignorable && ++malformed >= config.maxBadFrames) return { _tag: "Malformed" }
-          continue
-        }
-        malformed = 0
-        const message = frame.success
-        // A hello that comes again, from a line that repeats frames, does not show that the welcome arrived.
-        if (!confirmed && message.type !== "session.hello" && message.type !== "session.resume") {
-          confirmed = true
-          yield* store.confirm(session_id, epoch)
-        }
-        if (isRepeated(message)) continue
-        if (message.session_id !== undefined && message.session_id !== session_id) {
-          yield* dispatcher.refuse(
-            message,
-            new ArcpError.InvalidRequest({
-              message: "session_id: not the session of this connection",
-              details: { field: "session_id" }
-            })
-          )
-        } else if (message.type === "session.close" || message.type === "session.bye") {
-          yield* atMost(0)
-          return { _tag: "Said", message }
-        } else if (isSign(message)) {
-          yield* dispatcher.dispatch(message)
-        } else {
-          yield* request(message)
-        }
-      }
-    }
+    )
   })
 
-  const closed = Effect.fnUntraced(function* (request: Ids.MessageId, reason: string) {
-    const id = yield* dispatcher.replyId(request)
-    yield* outbox.reply({ arcp: "1.1", id, type: "session.closed", session_id, payload: { reason } })
-  })
-
-  /** Goes past the outbox, which sends nothing for an epoch that is over; so nobody else may be writing. */
-  const supersede: Session["supersede"] = Effect.fnUntraced(function* (connection) {
-    const id = yield* dispatcher.replyId("msg_superseded" as Ids.MessageId)
-    const words = Codec.encode({
-      arcp: "1.1",
-      id,
-      type: "session.closed",
-      session_id,
-      payload: { reason: "superseded" }
-    })
-    yield* Effect.ignore(Effect.timeoutOption(connection.send([words]), farewellTimeout))
-    yield* connection.close(Connection.close.normal)
-    return "superseded" as const
-  })
-
-  /** Says the last words, lets what waits go out first, and closes the line. */
-  const farewell = Effect.fnUntraced(function* (connection: Connection.Line, outcome: Outcome): Effect.fn.Return<End> {
-    const leave = (words: Effect.Effect<void>, reason: Connection.CloseReason) =>
-      Effect.andThen(
-        Effect.timeoutOption(Effect.andThen(words, outbox.flushed), farewellTimeout),
-        connection.close(reason)
-      )
-    switch (outcome._tag) {
-      case "Said": {
-        const { id, payload, type } = outcome.message
-        const words = type === "session.close" ? closed(id, payload.reason ?? "client.close") : Effect.void
-        yield* leave(words, Connection.close.normal)
-        return "detached"
-      }
-      case "Dismissed": {
-        if (outcome.reason === "superseded") return yield* supersede(connection)
-        yield* leave(closed(`msg_${outcome.reason}` as Ids.MessageId, outcome.reason), Connection.close.goingAway)
-        return "over"
-      }
-      case "Malformed":
-        yield* leave(Effect.void, Connection.close.malformed)
-        return "detached"
-      case "Expired": {
-        const message = "The credentials of the session have expired"
-        yield* leave(dispatcher.refuse({}, new ArcpError.Unauthenticated({ message })), Connection.close.refused)
-        return "detached"
-      }
-      case "Lost": {
-        const message = "Nothing was heard for two heartbeat intervals"
-        yield* leave(dispatcher.refuse({}, new ArcpError.HeartbeatLost({ message })), Connection.close.goingAway)
-        return "detached"
-      }
-    }
-  })
-
-  /** When the client last asked for something. */
-  let askedAt = 0
-
-  /** Done when nothing was asked and no job was delivered for as long as may be; at the latest after twice as long. */
-  const untilIdle = Effect.gen(function* () {
-    const limit = Duration.toMillis(config.idleTimeout)
-    askedAt = yield* Clock.currentTimeMillis
-    for (let wasBusy = outbox.isBusy(); ; wasBusy = outbox.isBusy()) {
-      yield* Effect.sleep(askedAt + limit - (yield* Clock.currentTimeMillis))
-      const now = yield* Clock.currentTimeMillis
-      if (wasBusy || outbox.isBusy()) askedAt = now
-      if (now - askedAt >= limit) return
-    }
-  })
-
-  const hold = Effect.fnUntraced(
-    function* (
-      connection: Connection.Connection<Message.FromClient>,
-      epoch: number,
-      replay: Option.Option<number>,
-      expiresAt: number | undefined,
-      stop: Deferred.Deferred<Dismissal>
-    ) {
-      const line = yield* Heartbeat.observe(connection)
-      const writer = yield* Effect.forkScoped(outbox.run(line, epoch, replay), { startImmediately: true })
-      const lost = features.has("heartbeat")
-        ? Heartbeat.untilLost(line, { interval: config.heartbeatInterval, ping: dispatcher.ping, role: "runtime" })
-        : Effect.never
-      const idle = Duration.isFinite(config.idleTimeout) ? untilIdle : Effect.never
-      const expired =
-        expiresAt === undefined
-          ? Effect.never
-          : Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, expiresAt - now)))
-      const outcome = yield* Effect.raceAllFirst([
-        read(line, epoch),
-        Fiber.join(writer),
-        Effect.map(Deferred.await(stop), (reason): Outcome => ({ _tag: "Dismissed", reason })),
-        Effect.as(lost, { _tag: "Lost" } as Outcome),
-        Effect.as(idle, { _tag: "Dismissed", reason: "idle" } as Outcome),
-        Effect.as(expired, { _tag: "Expired" } as Outcome)
-      ])
-      if (outcome._tag === "Dismissed" && outcome.reason === "superseded") yield* Fiber.interrupt(writer)
-      return yield* farewell(line, outcome)
+const begin = (session: Session, line: Connection.Line, { epoch, principal: { expiresAt } }: Beginning): Link.Link => {
+  const { alarms, config } = session.surroundings
+  const now = AlarmClock.now(alarms)
+  const link: Link.Link = Link.make(
+    {
+      line,
+      epoch,
+      // By the clock that nobody sets.
+      expiresAt: expiresAt === undefined ? undefined : now + expiresAt - alarms.clock.currentTimeMillisUnsafe(),
+      idleAt: now + Duration.toMillis(config.idleTimeout),
+      wasBusy: SessionOutbox.isBusy(session.outbox)
     },
-    Effect.scoped,
-    (held, connection) =>
-      Effect.catchTags(held, {
-        ConnectionError: (error) => Effect.as(Effect.logDebug("connection ended", error.message), "detached" as const),
-        StaleEpoch: () => supersede(connection),
+    now,
+    (now) => Vigil.look(session, link, now)
+  )
+  return link
+}
+
+const run = (
+  session: Session,
+  link: Link.Link,
+  connection: Connection.Connection<Message.FromClient>,
+  replay: Option.Option<number>
+): Effect.Effect<End> =>
+  hold(session, link, connection, replay).pipe(
+    Effect.ensuring(Effect.suspend(() => release(session, link))),
+    Effect.catch((error) => {
+      switch (error._tag) {
+        case "ConnectionError":
+          return Effect.as(Effect.logDebug("connection ended", error.message), "detached" as const)
+        case "StaleEpoch":
+          return supersede(session, connection)
         // What was to be replayed went while it was being replayed: the client must hear that there is a hole.
-        Uncovered: () => Effect.succeed("over" as const)
-      })
+        case "Uncovered":
+          return Effect.succeed("over" as const)
+      }
+    })
   )
 
-  const dismiss: Session["dismiss"] = (reason) =>
-    Effect.suspend(() =>
-      current === undefined
-        ? Effect.void
-        : Effect.andThen(Deferred.succeed(current.stop, reason), Deferred.await(current.done))
-    )
+const hold = (
+  session: Session,
+  link: Link.Link,
+  connection: Connection.Connection<Message.FromClient>,
+  replay: Option.Option<number>
+): Effect.Effect<End, Link.Failure> =>
+  Effect.suspend(() => {
+    SessionOutbox.attach(session.outbox, link, replay)
+    return Effect.forkChild(Reader.read(session, link, connection), { startImmediately: true })
+  }).pipe(
+    Effect.flatMap((reader) => {
+      link.reader = reader
+      reader.addObserver((exit) => Link.end(link, exit))
+      Vigil.look(session, link, AlarmClock.now(session.surroundings.alarms))
+      return Deferred.await(link.ended)
+    }),
+    Effect.flatMap((outcome) => Effect.andThen(hush(link), farewell(session, link, outcome)))
+  )
 
-  const converse: Session["converse"] = Effect.fn("Session.converse")(function* (
-    connection,
-    { epoch, principal, replay }
-  ) {
-    yield* Effect.annotateCurrentSpan({ "arcp.session_id": session_id, "arcp.peer": connection.peer })
-    yield* dismiss("superseded")
-    const mine = { stop: yield* Deferred.make<Dismissal>(), done: yield* Deferred.make<void>() }
-    current = mine
-    dispatcher.speakFor(principal)
-    return yield* Effect.ensuring(
-      hold(connection, epoch, replay, principal.expiresAt, mine.stop),
-      Effect.suspend(() => {
-        if (current === mine) current = undefined
-        return Deferred.succeed(mine.done, undefined)
-      })
-    )
-  })
+/** Reads no more. */
+const hush = ({ reader }: Link.Link): Effect.Effect<void> =>
+  reader === undefined ? Effect.void : Fiber.interrupt(reader)
 
-  return { ...agreement, converse, dismiss, supersede, covers: outbox.covers }
-})
+const release = (session: Session, link: Link.Link): Effect.Effect<void> =>
+  hush(link).pipe(
+    Effect.andThen(SessionOutbox.detach(session.outbox, link)),
+    Effect.andThen(Effect.sync(() => AlarmClock.clear(session.surroundings.alarms, link.alarm)))
+  )

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Exit, FiberMap, Layer, Option, Redacted, Scope } from "effect"
+import { Clock, Context, Duration, Effect, Exit, FiberSet, Layer, Option, Redacted } from "effect"
 import { Digest, SecureRandom } from "effect/crypto"
 import { Hex } from "effect/encoding"
 import type * as Authenticator from "../authority/Authenticator.ts"
@@ -17,8 +17,10 @@ import type * as Connection from "../session/Connection.ts"
 import type * as JobJournal from "./JobJournal.ts"
 import * as JobLimits from "./JobLimits.ts"
 import type * as Jobs from "./Jobs.ts"
+import * as AlarmClock from "./internal/alarmClock.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as Session from "./Session.ts"
+import * as SessionOutbox from "./SessionOutbox.ts"
 import * as SessionStore from "./SessionStore.ts"
 
 /**
@@ -66,9 +68,14 @@ export class Sessions extends Context.Service<
 
 interface Live {
   readonly session: Session.Session
-  readonly scope: Scope.Closeable
   /** That of the newest connection, so that the end of an old one does not look like its end. */
   epoch: number
+  /** The digest of its token, in hexadecimal. */
+  token: string
+  /** When it is forgotten, if it waits for a connection. */
+  expiresAt: number
+  /** Rings by then, and once it has waited for a connection at all. */
+  readonly alarm: AlarmClock.Alarm
 }
 
 /**
@@ -86,22 +93,16 @@ export const layer: Layer.Layer<
     const store = yield* SessionStore.SessionStore
     const random = yield* SecureRandom.SecureRandom
     const { digest } = yield* Digest.Digest
-    const owner = yield* Effect.scope
-    const services = yield* Effect.context<
-      | Jobs.Jobs
-      | JobJournal.JobJournal
-      | SessionStore.SessionStore
-      | Credentials.Credentials
-      | SecureRandom.SecureRandom
-    >()
+    const surroundings = yield* Session.surroundings
+    const { alarms } = surroundings
+    const closings = yield* FiberSet.make<void>()
+    const fork = yield* FiberSet.runtime(closings)()
     const live = new Map<Ids.SessionId, Live>()
     const perPrincipal = new Map<string, number>()
-    /** Waits for a connection, the longest first; each with the fiber that ends the wait. */
-    const detached = new Map<Ids.SessionId, string>()
-    const expiries = yield* FiberMap.make<Ids.SessionId>()
+    /** Waits for a connection, the longest first. */
+    const detached = new Set<Live>()
     /** By the digest of the token in hexadecimal, for clients that resume without saying which session. */
-    const byToken = new Map<string, Ids.SessionId>()
-    const tokenOf = new Map<Ids.SessionId, string>()
+    const byToken = new Map<string, Live>()
 
     const count = (principal: string, change: number) => {
       const now = (perPrincipal.get(principal) ?? 0) + change
@@ -116,42 +117,47 @@ export const layer: Layer.Layer<
       Redacted.make(`rt_${Hex.encode(bytes)}`, { label: "resume token" })
     )
 
-    const index = (id: Ids.SessionId, token: string | undefined) => {
-      byToken.delete(tokenOf.get(id) ?? "")
-      if (token === undefined) {
-        tokenOf.delete(id)
-      } else {
-        tokenOf.set(id, token)
-        byToken.set(token, id)
-      }
+    /** Waits for a connection no more. */
+    const attach = (found: Live) => {
+      detached.delete(found)
+      AlarmClock.clear(alarms, found.alarm)
     }
 
-    const close = (id: Ids.SessionId) =>
+    /** Begins the wait for the next connection. */
+    const detach = (found: Live) => {
+      detached.delete(found)
+      detached.add(found)
+      found.expiresAt = AlarmClock.now(alarms) + Duration.toMillis(config.resumeWindow)
+      AlarmClock.set(alarms, found.alarm, found.expiresAt)
+    }
+
+    const forget = (found: Live) =>
       Effect.suspend(() => {
-        const found = live.get(id)
-        if (found === undefined) return Effect.void
+        const { id, outbox, principal } = found.session
+        if (live.get(id) !== found) return Effect.void
         live.delete(id)
-        detached.delete(id)
-        index(id, undefined)
-        count(found.session.principal.id, -1)
-        return Effect.andThen(store.remove(id), Scope.close(found.scope, Exit.void))
+        byToken.delete(found.token)
+        attach(found)
+        count(principal.id, -1)
+        return Effect.andThen(store.remove(id), SessionOutbox.close(outbox))
       })
+
+    /** Looks whether it has waited too long. */
+    const look = (found: Live, now: number) => {
+      if (now >= found.expiresAt) fork(forget(found))
+      else AlarmClock.set(alarms, found.alarm, found.expiresAt)
+    }
+
+    yield* Effect.addFinalizer(() =>
+      Effect.forEach(live.values(), ({ session }) => SessionOutbox.close(session.outbox), { discard: true })
+    )
 
     /** A principal at its limit loses the session that has been waiting for it longest; with none that waits it is refused. */
     const makeRoom = (principal: string) =>
       Effect.suspend((): Effect.Effect<void, ArcpError.InternalError> => {
         if ((perPrincipal.get(principal) ?? 0) < config.maxSessionsPerPrincipal) return Effect.void
-        for (const [id, of] of detached)
-          if (of === principal) return Effect.andThen(FiberMap.remove(expiries, id), close(id))
+        for (const found of detached) if (found.session.principal.id === principal) return forget(found)
         return Effect.fail(JobLimits.exceeded("sessions_per_principal", config.maxSessionsPerPrincipal, 1000))
-      })
-
-    /** Begins the wait for the next connection. */
-    const detach = (id: Ids.SessionId, principal: string) =>
-      Effect.suspend(() => {
-        detached.delete(id)
-        detached.set(id, principal)
-        return Effect.asVoid(FiberMap.run(expiries, id, Effect.andThen(Effect.sleep(config.resumeWindow), close(id))))
       })
 
     const open: Sessions["Service"]["open"] = Effect.fn("Sessions.open")(function* (agreement) {
@@ -162,14 +168,20 @@ export const layer: Layer.Layer<
           count(principal.id, 1)
           const resumeToken = yield* makeToken
           const next = yield* digestOf(resumeToken)
-          const scope = yield* Scope.fork(owner)
-          const session = yield* Scope.provide(Session.make(agreement), scope).pipe(Effect.provideContext(services))
           yield* store.create({ id, principal: principal.id, createdAt: yield* Clock.currentTimeMillis })
           const epoch = Option.getOrThrow(yield* store.rotate(id, { presented: Option.none(), next, lenient: false }))
-          live.set(id, { session, scope, epoch })
-          index(id, Hex.encode(next))
+          const session = Session.make(surroundings, agreement)
+          const opened: Live = {
+            session,
+            epoch,
+            token: Hex.encode(next),
+            expiresAt: Number.POSITIVE_INFINITY,
+            alarm: AlarmClock.alarm((now) => look(opened, now))
+          }
+          live.set(id, opened)
+          byToken.set(opened.token, opened)
           // Until it converses it waits, so that it goes if that never comes to pass.
-          yield* detach(id, principal.id)
+          detach(opened)
           return { session, epoch, resumeToken, replay: Option.none(), principal }
         })
       )
@@ -180,23 +192,26 @@ export const layer: Layer.Layer<
     const resume: Sessions["Service"]["resume"] = Effect.fn("Sessions.resume")(function* (principal, request) {
       const { last_event_seq, resume_token, session_id } = request
       const presented = yield* digestOf(resume_token)
-      const id = session_id ?? byToken.get(Hex.encode(presented))
-      const found = id === undefined ? undefined : live.get(id)
+      const found = session_id === undefined ? byToken.get(Hex.encode(presented)) : live.get(session_id)
       // Nothing changes before all is checked: a wrong guess must not cost the owner its session.
-      if (id === undefined || found === undefined || found.session.principal.id !== principal.id) return yield* expired
-      if (!(yield* found.session.covers(last_event_seq))) return yield* expired
+      if (found === undefined || found.session.principal.id !== principal.id) return yield* expired
+      const { id, profile } = found.session
+      if (!(yield* Session.covers(found.session, last_event_seq))) return yield* expired
       return yield* Effect.uninterruptible(
         Effect.gen(function* () {
           const resumeToken = yield* makeToken
           const next = yield* digestOf(resumeToken)
-          const lenient = found.session.profile === "effect"
+          const lenient = profile === "effect"
           const epoch = yield* store.rotate(id, { presented: Option.some(presented), next, lenient })
           if (Option.isNone(epoch) || live.get(id) !== found) return yield* expired
           found.epoch = epoch.value
           // From here on the old connection can send nothing of the session: it must hear of it, also if the new one never begins.
-          yield* found.session.dismiss("superseded")
-          index(id, Hex.encode(next))
-          yield* detach(id, principal.id)
+          yield* Session.dismiss(found.session, "superseded")
+          if (live.get(id) !== found) return yield* expired
+          byToken.delete(found.token)
+          found.token = Hex.encode(next)
+          byToken.set(found.token, found)
+          detach(found)
           return {
             session: found.session,
             epoch: epoch.value,
@@ -210,20 +225,16 @@ export const layer: Layer.Layer<
 
     const converse: Sessions["Service"]["converse"] = ({ epoch, principal, replay, session }, connection) =>
       Effect.suspend(() => {
-        const { id } = session
-        const found = live.get(id)
+        const found = live.get(session.id)
         if (found === undefined) return Effect.void
-        if (found.epoch !== epoch) return session.supersede(connection)
-        detached.delete(id)
-        return Effect.andThen(
-          FiberMap.remove(expiries, id),
-          session.converse(connection, { epoch, replay, principal })
-        ).pipe(
-          Effect.onExit((exit) => {
-            if (found.epoch !== epoch || live.get(id) !== found) return Effect.void
-            return Exit.isSuccess(exit) && exit.value === "over" ? close(id) : detach(id, principal.id)
-          }),
-          Effect.asVoid
+        if (found.epoch !== epoch) return Effect.asVoid(Session.supersede(session, connection))
+        attach(found)
+        return Effect.onExit(Session.converse(session, connection, { epoch, replay, principal }), (exit) =>
+          Effect.suspend(() => {
+            if (found.epoch !== epoch || live.get(session.id) !== found) return Effect.void
+            if (Exit.isSuccess(exit) && exit.value === "over") return forget(found)
+            return Effect.sync(() => detach(found))
+          })
         )
       })
 
@@ -231,9 +242,13 @@ export const layer: Layer.Layer<
       open,
       resume,
       converse,
-      close,
+      close: (id) =>
+        Effect.suspend(() => {
+          const found = live.get(id)
+          return found === undefined ? Effect.void : forget(found)
+        }),
       shutdown: Effect.suspend(() =>
-        Effect.forEach([...live.values()], ({ session }) => session.dismiss("shutting_down"), {
+        Effect.forEach([...live.values()], ({ session }) => Session.dismiss(session, "shutting_down"), {
           concurrency: "unbounded",
           discard: true
         })

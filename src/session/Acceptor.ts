@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Effect, Exit, FiberSet, type Scope } from "effect"
+import { Cause, Effect, Exit, FiberSet, Result, type Scope } from "effect"
 import * as Connection from "./Connection.ts"
 
 /**
@@ -28,23 +28,21 @@ export const make = (
   never,
   Scope.Scope
 > =>
-  Effect.map(FiberSet.makeRuntime<never, void, never>(), (run) => (open) => {
-    run(
-      open.pipe(
-        Effect.flatMap((frames) =>
-          Effect.onExit(Effect.scoped(accept(frames)), (exit) => frames.close(reasonOf(exit)))
-        ),
-        Effect.scoped,
-        // The peer left during the handshake: there is nobody to tell.
-        Effect.catchTag("ConnectionError", () => Effect.void),
-        Effect.catchCause((cause) =>
-          Cause.hasInterruptsOnly(cause)
-            ? Effect.failCause(cause)
-            : Effect.logError("A connection's handler died", cause)
-        )
-      )
-    )
+  Effect.map(FiberSet.makeRuntime<never, void, never>(), (run) => {
+    const use = (frames: Connection.Frames) =>
+      Effect.onExit(Effect.scoped(accept(frames)), (exit) => frames.close(reasonOf(exit)))
+    return (open) => {
+      run(Effect.catchCause(Effect.scoped(Effect.flatMap(open, use)), died))
+    }
   })
+
+const died = (cause: Cause.Cause<Connection.ConnectionError>) => {
+  // The peer left during the handshake: there is nobody to tell.
+  if (Result.isSuccess(Cause.findError(cause))) return Effect.void
+  return Cause.hasInterruptsOnly(cause)
+    ? Effect.failCause(cause as Cause.Cause<never>)
+    : Effect.logError("A connection's handler died", cause)
+}
 
 const reasonOf = (exit: Exit.Exit<void>): Connection.CloseReason =>
   Exit.isSuccess(exit)

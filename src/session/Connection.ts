@@ -121,6 +121,7 @@ export const unread = <In>(
   connection: Connection<In>,
   messages: ReadonlyArray<Result.Result<In, Codec.BadFrame>>
 ): Connection<In> => {
+  if (messages.length === 0) return connection
   let rest = messages
   return {
     ...connection,

@@ -4,10 +4,61 @@
  * Silence is what counts: of our side, so that the peer hears from us within each interval; of theirs, so that two intervals of it mean
  * that nobody is there. Any frame is a sign of life.
  *
+ * What is to be done when follows from the {@link Signs} alone, see {@link lostAt} and {@link pingAt}. {@link untilLost} does it for one
+ * connection; a runtime, which has many, looks after all of them at once.
+ *
  * @since 0.1.0
  */
 import { Clock, Duration, Effect } from "effect"
 import type * as Connection from "./Connection.ts"
+
+/**
+ * When there were signs of life, in milliseconds of the monotonic clock.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Signs {
+  readonly sentAt: number
+  readonly receivedAt: number
+  /** When we last asked for one; before all times if we never did. */
+  readonly pingedAt: number
+}
+
+/**
+ * What a peer has promised.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Duty {
+  /** The negotiated interval, in milliseconds. */
+  readonly interval: number
+  /**
+   * Which of the two we are. A runtime pings after an interval without a frame in either direction, which makes clients speak that never
+   * ping by themselves. A client pings a little before the interval is over, since some runtimes count only what they receive.
+   */
+  readonly role: "runtime" | "client"
+}
+
+/**
+ * When the other side is given up, if it stays silent.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const lostAt = ({ receivedAt }: Signs, { interval }: Duty): number => receivedAt + 2 * interval
+
+/**
+ * When a ping is due, if nothing is sent, or for a runtime received, before.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const pingAt = ({ pingedAt, receivedAt, sentAt }: Signs, { interval, role }: Duty): number =>
+  role === "client"
+    ? Math.max(sentAt, pingedAt) + interval * 0.8
+    : Math.max(Math.min(sentAt, receivedAt), pingedAt) + interval
 
 /**
  * A connection whose silences are measured. Times are milliseconds of the monotonic clock.
@@ -66,11 +117,7 @@ export interface Options {
   readonly interval: Duration.Duration
   /** Sends a ping. */
   readonly ping: Effect.Effect<void>
-  /**
-   * Which of the two we are. A runtime pings after an interval without a frame in either direction, which makes clients speak that never
-   * ping by themselves. A client pings a little before the interval is over, since some runtimes count only what they receive.
-   */
-  readonly role: "runtime" | "client"
+  readonly role: Duty["role"]
 }
 
 /**
@@ -81,23 +128,20 @@ export interface Options {
  */
 export const untilLost = (connection: Observed<unknown>, { interval, ping, role }: Options): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const period = Duration.toMillis(interval)
-    const patience = role === "client" ? period * 0.8 : period
+    const duty: Duty = { interval: Duration.toMillis(interval), role }
     let pingedAt = Number.NEGATIVE_INFINITY
     while (true) {
+      const signs: Signs = { sentAt: connection.sentAt(), receivedAt: connection.receivedAt(), pingedAt }
       const now = yield* monotonic
-      const lostAt = connection.receivedAt() + 2 * period
-      if (now >= lostAt) return
-      const unsaid = connection.sentAt() + patience
-      const unheard =
-        role === "runtime" ? Math.max(connection.receivedAt(), pingedAt) + period : Number.POSITIVE_INFINITY
-      if (now >= Math.min(unsaid, unheard)) {
+      const end = lostAt(signs, duty)
+      const next = pingAt(signs, duty)
+      if (now >= end) return
+      if (now >= next) {
         pingedAt = now
         // The write may have to wait, but not beyond the time at which the line is lost.
-        yield* Effect.timeoutOption(ping, lostAt - now)
-        yield* pause(Math.min(lostAt - now, patience))
+        yield* Effect.timeoutOption(ping, end - now)
       } else {
-        yield* pause(Math.min(lostAt, unsaid, unheard) - now)
+        yield* pause(Math.min(end, next) - now)
       }
     }
   })

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Deferred, Duration, Effect, Layer, Predicate, Queue, type Scope } from "effect"
+import { Array, Duration, Effect, Layer, Predicate, type Scope } from "effect"
 import { Socket } from "effect/socket"
 import * as Frame from "../protocol/Frame.ts"
 import * as Utf8 from "../protocol/Utf8.ts"
@@ -61,7 +61,7 @@ export interface LineOptions {
 
 /**
  * A line of frames over any WebSocket, once it is open. Reading is paced where the WebSocket can be paused, writing by its wire, or by
- * looking at `bufferedAmount` where there is none.
+ * looking at `bufferedAmount` where there is none. The scope owns the WebSocket: closing the scope closes it.
  *
  * @category constructors
  * @since 0.1.0
@@ -70,16 +70,21 @@ export const fromWebSocket = Effect.fnUntraced(function* <R>(
   acquire: Effect.Effect<Socket.WebSocketLike, Connection.ConnectionError, R>,
   options: LineOptions
 ) {
-  const ws = yield* acquire
-  const { opened, pull } = yield* reader(ws, options.maxFrameBytes ?? FrameSize.defaultMax)
-  yield* Effect.timeoutOrElse(opened, {
-    duration: options.connectTimeout ?? Duration.seconds(10),
-    orElse: () => Effect.fail(notOpened("the connection did not open in time"))
-  })
+  const inlet = yield* Effect.acquireRelease(
+    Effect.map(acquire, (ws) => listen(ws, options.maxFrameBytes ?? FrameSize.defaultMax)),
+    shut
+  )
+  const { ws } = inlet
+  if (!inlet.isOpen) {
+    yield* Effect.timeoutOrElse(untilOpen(inlet), {
+      duration: options.connectTimeout ?? Duration.seconds(10),
+      orElse: () => Effect.fail(notOpened("the connection did not open in time"))
+    })
+  }
   return {
     secure: options.secure,
     peer: options.peer,
-    pull,
+    pull: puller(inlet),
     send: writer(ws, options.wire?.(), options.highWaterMark ?? defaultHighWaterMark),
     close: (reason) => Effect.sync(() => close(ws, reason))
   } satisfies Connection.Frames
@@ -94,71 +99,118 @@ const readAhead = 64 * 1024
 /** What is read ahead where there is no pausing, before the line is given up. */
 const readAheadMax = 64 * 1024 * 1024
 
-/** Gathers what comes in. Whoever pulls is woken once for all that arrived in one turn. */
-const reader = Effect.fnUntraced(function* (ws: Socket.WebSocketLike, maxFrameBytes: number) {
-  const inbox = yield* Queue.unbounded<string, Connection.ConnectionError>()
-  const opened = yield* Deferred.make<void, Connection.ConnectionError>()
-  const pausing = isPausable(ws) ? ws : undefined
-  let open = ws.readyState === OPEN
-  let held = 0
+/** A WebSocket, and what came in over it that nobody has taken. */
+interface Inlet {
+  readonly ws: Socket.WebSocketLike
+  readonly maxFrameBytes: number
+  isOpen: boolean
+  frames: Array<string>
+  /** Characters of them. */
+  held: number
+  /** Why nothing more comes. */
+  end: Connection.ConnectionError | undefined
+  /** Wakes whoever waits for what comes. Once he waits no more this does nothing. */
+  wake: (() => void) | undefined
+  deafen: () => void
+}
 
-  const resume = () => {
-    if (pausing?.isPaused === true) pausing.resume()
-  }
-  const onOpen = () => {
-    open = true
-    Deferred.doneUnsafe(opened, Effect.void)
-  }
-  const end = (error: Connection.ConnectionError) => {
-    Deferred.doneUnsafe(opened, Effect.fail(error))
-    Queue.failCauseUnsafe(inbox, Cause.fail(error))
-  }
-  const refuse = (reason: Connection.CloseReason) => {
-    ws.removeEventListener("message", onMessage)
-    // First, as whoever learns of the end may close the line with a reason of its own.
-    close(ws, reason)
-    end(new Connection.ConnectionError({ reason: "read", message: reason.reason, code: reason.code }))
-  }
-  const onMessage = ({ data }: Socket.WebSocketEvent) => {
-    if (typeof data !== "string") return refuse(Connection.close.textOnly)
-    if (FrameSize.exceeds(data, maxFrameBytes)) return refuse(Connection.close.tooBig)
-    Queue.offerUnsafe(inbox, data)
-    held += data.length
-    if (held < readAhead) return
-    if (pausing !== undefined) pausing.pause()
-    else if (held > readAheadMax) refuse({ code: 1008, reason: "frames are not read" })
-  }
-  const onError = (event: Socket.WebSocketEvent) => end(failed(open ? "read" : "open", event))
-  const onClose = ({ code, reason }: Socket.WebSocketEvent) =>
-    end(open ? closed(code, reason) : notOpened("the connection was closed before it was open"))
-
-  ws.addEventListener("open", onOpen)
-  ws.addEventListener("message", onMessage)
-  ws.addEventListener("error", onError)
-  ws.addEventListener("close", onClose)
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      end(closed(1006, "the scope of the line is closed"))
-      ws.removeEventListener("open", onOpen)
+const listen = (ws: Socket.WebSocketLike, maxFrameBytes: number): Inlet => {
+  const inlet: Inlet = {
+    ws,
+    maxFrameBytes,
+    isOpen: ws.readyState === OPEN,
+    frames: [],
+    held: 0,
+    end: ws.readyState > OPEN ? closed(1006, undefined) : undefined,
+    wake: undefined,
+    deafen: () => {
       ws.removeEventListener("message", onMessage)
       ws.removeEventListener("close", onClose)
-      // The error listener stays: an error that nobody listens to ends a Node process. Unpaused, the closing handshake can be read.
-      resume()
-    })
-  )
-  if (open) onOpen()
-  if (ws.readyState > OPEN) end(closed(1006, undefined))
-  resume()
-
-  return {
-    opened: Deferred.await(opened),
-    pull: Effect.map(Queue.takeAll(inbox), (frames) => {
-      held = 0
-      resume()
-      return frames
-    })
+    }
   }
-})
+  const onMessage = ({ data }: Socket.WebSocketEvent) => take(inlet, data)
+  const onClose = ({ code, reason }: Socket.WebSocketEvent) =>
+    end(inlet, inlet.isOpen ? closed(code, reason) : notOpened("the connection was closed before it was open"))
+  ws.addEventListener("message", onMessage)
+  ws.addEventListener("close", onClose)
+  // This one stays: an error that nobody listens to ends a Node process.
+  ws.addEventListener("error", (event) => end(inlet, failed(inlet.isOpen ? "read" : "open", event)))
+  resume(ws)
+  return inlet
+}
+
+const resume = (ws: Socket.WebSocketLike) => {
+  if (isPausable(ws) && ws.isPaused) ws.resume()
+}
+
+const wake = (self: Inlet) => {
+  self.wake?.()
+  self.wake = undefined
+}
+
+const take = (self: Inlet, data: unknown) => {
+  if (typeof data !== "string") return refuse(self, Connection.close.textOnly)
+  if (FrameSize.exceeds(data, self.maxFrameBytes)) return refuse(self, Connection.close.tooBig)
+  self.frames.push(data)
+  self.held += data.length
+  wake(self)
+  if (self.held < readAhead) return
+  if (isPausable(self.ws)) self.ws.pause()
+  else if (self.held > readAheadMax) refuse(self, { code: 1008, reason: "frames are not read" })
+}
+
+const refuse = (self: Inlet, reason: Connection.CloseReason) => {
+  self.deafen()
+  // First, as whoever learns of the end may close the line with a reason of its own.
+  close(self.ws, reason)
+  end(self, new Connection.ConnectionError({ reason: "read", message: reason.reason, code: reason.code }))
+}
+
+const end = (self: Inlet, error: Connection.ConnectionError) => {
+  self.end ??= error
+  wake(self)
+}
+
+const shut = (self: Inlet) =>
+  Effect.sync(() => {
+    end(self, closed(1006, "the scope of the line is closed"))
+    self.deafen()
+    // Unpaused, the closing handshake can be read.
+    resume(self.ws)
+    close(self.ws, Connection.close.normal)
+  })
+
+const untilOpen = (self: Inlet): Effect.Effect<void, Connection.ConnectionError> =>
+  Effect.callback((resume) => {
+    const onOpen = () => {
+      self.isOpen = self.end === undefined
+      self.wake = undefined
+      resume(self.end === undefined ? Effect.void : Effect.fail(self.end))
+    }
+    if (self.end !== undefined) return onOpen()
+    self.wake = onOpen
+    self.ws.addEventListener("open", onOpen, { once: true })
+    return Effect.sync(() => self.ws.removeEventListener("open", onOpen))
+  })
+
+/** Takes what has come in, or waits for it. */
+const puller = (self: Inlet): Connection.Frames["pull"] => {
+  // Whoever pulls is woken once for all that arrives in one turn.
+  const more = Effect.callback<void>((resume) => {
+    self.wake = () => resume(Effect.yieldNow)
+  })
+  const pull: Connection.Frames["pull"] = Effect.suspend(() => {
+    const { end, frames } = self
+    if (!Array.isReadonlyArrayNonEmpty(frames)) {
+      return end === undefined ? Effect.andThen(more, pull) : Effect.fail(end)
+    }
+    self.frames = []
+    self.held = 0
+    resume(self.ws)
+    return Effect.succeed(frames)
+  })
+  return pull
+}
 
 /**
  * A WebSocket that can be made to read no more for a while.
@@ -322,13 +374,10 @@ export const dial = (
   Effect.gen(function* () {
     const construct = yield* Socket.WebSocketConstructor
     const { url, ...line } = yield* endpoint(options.url)
-    const acquire = Effect.acquireRelease(
-      Effect.try({
-        try: () => construct(url),
-        catch: (cause) => notOpened("the WebSocket could not be made", cause)
-      }),
-      (ws) => Effect.sync(() => ws.close(Connection.close.normal.code))
-    )
+    const acquire = Effect.try({
+      try: () => construct(url),
+      catch: (cause) => notOpened("the WebSocket could not be made", cause)
+    })
     return yield* fromWebSocket(acquire, { ...options, ...line })
   })
 

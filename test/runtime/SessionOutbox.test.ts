@@ -1,14 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Queue, Schema, type Scope } from "effect"
+import { Deferred, Effect, Fiber, Layer, Option, Queue, Schema, type Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as Credentials from "../../src/authority/Credentials.ts"
 import * as CredentialStore from "../../src/authority/CredentialStore.ts"
 import type * as Feature from "../../src/protocol/Feature.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
+import * as AlarmClock from "../../src/runtime/internal/alarmClock.ts"
+import * as Link from "../../src/runtime/internal/link.ts"
 import * as JobJournal from "../../src/runtime/JobJournal.ts"
 import * as RuntimeConfig from "../../src/runtime/RuntimeConfig.ts"
 import * as SessionOutbox from "../../src/runtime/SessionOutbox.ts"
 import * as SessionStore from "../../src/runtime/SessionStore.ts"
+import type * as Connection from "../../src/session/Connection.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.ts"
 
@@ -53,11 +56,28 @@ interface Spoken {
 
 const token = (n: number) => Uint8Array.of(n & 0xff, n >> 8)
 
+/** Writes to a connection until that is over. */
+const run = (
+  outbox: SessionOutbox.SessionOutbox,
+  line: Connection.Line,
+  epoch: number,
+  replay: Option.Option<number>
+): Effect.Effect<unknown, Link.Failure> =>
+  Effect.suspend(() => {
+    const link = Link.make({ line, epoch }, AlarmClock.now(outbox.surroundings.alarms), () => {})
+    SessionOutbox.attach(outbox, link, replay)
+    return Effect.ensuring(Deferred.await(link.ended), SessionOutbox.detach(outbox, link))
+  })
+
 const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
   const journal = yield* JobJournal.JobJournal
   const store = yield* SessionStore.SessionStore
   const features: ReadonlySet<Feature.Feature> = new Set<Feature.Feature>(["ack"])
-  const outbox = yield* SessionOutbox.make({ id: session, features, profile: "effect" }, () => Effect.succeedNone)
+  const outbox = SessionOutbox.make(
+    yield* SessionOutbox.surroundings,
+    { id: session, features, profile: "effect" },
+    () => Effect.succeedNone
+  )
   yield* store.create({ id: session, principal: "tester", createdAt: 0 })
 
   const jobs = yield* Effect.forEach(names, (name) =>
@@ -71,7 +91,7 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
           )
         )
       )
-      yield* outbox.follow({ job: idOf(name), traceId, after: -1, paces: true })
+      yield* SessionOutbox.follow(outbox, { job: idOf(name), traceId, after: -1, paces: true })
       const spoken: Spoken = { drafts, visible: [], count: 0, ended: false }
       return [name, spoken] as const
     })
@@ -91,7 +111,7 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     const epoch = yield* store.rotate(session, { presented, next: token(++connections), lenient: false })
     const [near, far] = yield* MemoryTransport.pair()
     const replay = connections === 1 ? Option.none() : Option.some(last)
-    const running = yield* Effect.forkScoped(outbox.run(far, Option.getOrThrow(epoch), replay))
+    const running = yield* Effect.forkScoped(run(outbox, far, Option.getOrThrow(epoch), replay))
     return { peer: TestPeer.make(near), running }
   })
   let { peer, running } = yield* connect
@@ -108,7 +128,10 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     })
 
   const ack = (jobAcks?: { readonly [job: string]: number }) =>
-    outbox.acknowledge({ last_processed_seq: acknowledged, ...(jobAcks === undefined ? undefined : { jobs: jobAcks }) })
+    SessionOutbox.acknowledge(outbox, {
+      last_processed_seq: acknowledged,
+      ...(jobAcks === undefined ? undefined : { jobs: jobAcks })
+    })
 
   const read = Effect.gen(function* () {
     const before = (yield* peer.record).length
@@ -190,7 +213,7 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
     const got = [...frames.values()].filter((frame) => frame.job_id === idOf(name)).map(({ job_seq }) => job_seq)
     assert.deepStrictEqual(got, visible, name)
   }
-  assert.isFalse(outbox.isBusy())
+  assert.isFalse(SessionOutbox.isBusy(outbox))
 })
 
 describe("SessionOutbox", () => {
@@ -198,7 +221,8 @@ describe("SessionOutbox", () => {
     Effect.gen(function* () {
       const journal = yield* JobJournal.JobJournal
       const store = yield* SessionStore.SessionStore
-      const outbox = yield* SessionOutbox.make(
+      const outbox = SessionOutbox.make(
+        yield* SessionOutbox.surroundings,
         { id: session, features: new Set(), profile: "standard" },
         () => Effect.succeedNone
       )
@@ -206,10 +230,10 @@ describe("SessionOutbox", () => {
       const rotate = (presented: Option.Option<Uint8Array>, next: number) =>
         Effect.map(store.rotate(session, { presented, next: token(next), lenient: false }), Option.getOrThrow)
       yield* journal.open({ id: idOf("a"), traceId })
-      yield* outbox.follow({ job: idOf("a"), traceId, after: -1, paces: true })
+      yield* SessionOutbox.follow(outbox, { job: idOf("a"), traceId, after: -1, paces: true })
       const [near, far] = yield* MemoryTransport.pair()
       const old = yield* rotate(Option.none(), 1)
-      const running = yield* Effect.forkScoped(outbox.run(far, old, Option.none()))
+      const running = yield* Effect.forkScoped(run(outbox, far, old, Option.none()))
       const say = journal.append(idOf("a"), 1, [{ type: "job.event", kind: "log", payload: "{}" }])
       const peer = TestPeer.make(near)
       yield* say
@@ -217,12 +241,12 @@ describe("SessionOutbox", () => {
 
       const epoch = yield* rotate(Option.some(token(1)), 2)
       yield* say
-      yield* outbox.own("job.error", `,"payload":{}}`)
+      yield* SessionOutbox.own(outbox, "job.error", `,"payload":{}}`)
       assert.strictEqual((yield* Effect.flip(Fiber.join(running)))._tag, "StaleEpoch")
       assert.deepStrictEqual(yield* peer.drain, [])
       // The new one sends all of it.
       const [here, there] = yield* MemoryTransport.pair()
-      yield* Effect.forkScoped(outbox.run(there, epoch, Option.some(1)))
+      yield* Effect.forkScoped(run(outbox, there, epoch, Option.some(1)))
       const next = TestPeer.make(here)
       const frames = [yield* next.receive, yield* next.receive]
       assert.sameMembers(

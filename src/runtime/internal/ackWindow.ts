@@ -35,67 +35,69 @@ export interface Source {
 }
 
 export interface AckWindow {
-  /** Whether a job may be sent no more for now. */
-  readonly isBlocked: (source: Source) => boolean
-  /** Whether the window of the session as a whole is full. */
-  readonly isFull: () => boolean
+  readonly config: Pick<RuntimeConfig.RuntimeConfig, "pacingWindow" | "sessionWindow">
   /** Characters that wait for an acknowledgement. */
-  readonly unread: () => number
+  unread: number
   /** Grows with each acknowledgement that frees something. */
-  readonly progress: () => number
-  /** Waits for the acknowledgement of a page. */
-  readonly owe: (page: Batch.Taken) => void
-  /** Forgets what a job owes; `true` if that makes room. */
-  readonly forgive: (source: Source) => boolean
-  /** Takes an acknowledgement of numbers up to `upTo`, or further where it says so of a job. Gives the jobs that advanced. */
-  readonly acknowledge: (
-    sources: Iterable<Source>,
-    upTo: number,
-    jobs: SessionMessage.Ack["payload"]["jobs"],
-    last: number
-  ) => ReadonlyArray<Source>
+  progress: number
 }
 
-export const make = (config: RuntimeConfig.RuntimeConfig): AckWindow => {
-  let unread = 0
-  let progress = 0
-  const isFull = () => unread >= config.sessionWindow
-  return {
-    isFull,
-    isBlocked: (source) => source.unreadCharacters >= config.pacingWindow || isFull(),
-    unread: () => unread,
-    progress: () => progress,
-    owe: ({ characters, lastOffset, lastSeq, source }) => {
-      const before = source.unread.at(-1)
-      // What the client is not shown it cannot acknowledge: that goes with what came before.
-      if (characters > 0) source.unread.push({ characters, lastOffset, lastSeq })
-      else if (before !== undefined) before.lastOffset = lastOffset
-      else source.taken = lastOffset
-      source.unreadCharacters += characters
-      unread += characters
-    },
-    forgive: (source) => {
-      unread -= source.unreadCharacters
-      const freed = source.unreadCharacters > 0
-      source.unreadCharacters = 0
-      return freed
-    },
-    acknowledge: (sources, upTo, jobs, last) => {
-      const advanced: Array<Source> = []
-      for (const source of sources) {
-        const named = jobs !== undefined && Object.hasOwn(jobs, source.job) ? Math.min(jobs[source.job]!, last) : 0
-        const read = source.unread.findIndex(({ lastSeq }) => lastSeq > Math.max(upTo, named))
-        const pages = source.unread.splice(0, read < 0 ? source.unread.length : read)
-        for (const { characters, lastOffset } of pages) {
-          source.taken = Math.max(source.taken, lastOffset)
-          source.unreadCharacters -= characters
-          unread -= characters
-        }
-        if (pages.length === 0) continue
-        progress++
-        advanced.push(source)
-      }
-      return advanced
+export const make = (config: AckWindow["config"]): AckWindow => ({ config, unread: 0, progress: 0 })
+
+/** Whether the window of the session as a whole is full. */
+const isFull = (self: AckWindow): boolean => self.unread >= self.config.sessionWindow
+
+/** Whether a job may be sent no more for now. */
+export const isBlocked = (self: AckWindow, source: Source): boolean =>
+  source.unreadCharacters >= self.config.pacingWindow || isFull(self)
+
+/** Whether something waits for an acknowledgement that could go out otherwise. */
+export const holdsUp = (self: AckWindow, sources: Iterable<Source>): boolean => {
+  if (isFull(self)) return true
+  for (const source of sources) if (isBlocked(self, source)) return true
+  return false
+}
+
+/** Waits for the acknowledgement of a page. */
+export const owe = (self: AckWindow, { characters, lastOffset, lastSeq, source }: Batch.Taken): void => {
+  const before = source.unread.at(-1)
+  // What the client is not shown it cannot acknowledge: that goes with what came before.
+  if (characters > 0) source.unread.push({ characters, lastOffset, lastSeq })
+  else if (before !== undefined) before.lastOffset = lastOffset
+  else source.taken = lastOffset
+  source.unreadCharacters += characters
+  self.unread += characters
+}
+
+/** Forgets what a job owes; `true` if that makes room. */
+export const forgive = (self: AckWindow, source: Source): boolean => {
+  self.unread -= source.unreadCharacters
+  const freed = source.unreadCharacters > 0
+  source.unreadCharacters = 0
+  return freed
+}
+
+/** Takes an acknowledgement of numbers up to `upTo`, or further where it says so of a job. Gives the jobs that advanced. */
+export const acknowledge = (
+  self: AckWindow,
+  sources: Iterable<Source>,
+  upTo: number,
+  jobs: SessionMessage.Ack["payload"]["jobs"],
+  last: number
+): ReadonlyArray<Source> => {
+  const advanced: Array<Source> = []
+  for (const source of sources) {
+    const named = jobs !== undefined && Object.hasOwn(jobs, source.job) ? Math.min(jobs[source.job]!, last) : 0
+    const read = source.unread.findIndex(({ lastSeq }) => lastSeq > Math.max(upTo, named))
+    const pages = source.unread.splice(0, read < 0 ? source.unread.length : read)
+    for (const { characters, lastOffset } of pages) {
+      source.taken = Math.max(source.taken, lastOffset)
+      source.unreadCharacters -= characters
+      self.unread -= characters
     }
+    if (pages.length === 0) continue
+    self.progress++
+    advanced.push(source)
   }
+  return advanced
 }

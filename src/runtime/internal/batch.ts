@@ -6,16 +6,29 @@ import type * as Dialect from "../../protocol/Dialect.ts"
 import type * as Feature from "../../protocol/Feature.ts"
 import * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
+import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
 import type * as StampLog from "../../session/StampLog.ts"
 import type * as JobJournal from "../JobJournal.ts"
 import type * as AckWindow from "./ackWindow.ts"
+import type * as Answers from "./answers.ts"
 import * as View from "./view.ts"
 
-/** A frame that stands in no journal: the text of one without a number, or what is to have one. */
-export type Answer = string | { readonly type: string; readonly tail: string }
+/** Whose numbers are given. */
+export interface Numbering {
+  readonly session: {
+    readonly id: Ids.SessionId
+    readonly features: ReadonlySet<Feature.Feature>
+    readonly profile: Dialect.Profile
+  }
+  /** Writes the heads of its frames; there from the first on. */
+  head: ReturnType<typeof SequencedFrame.head> | undefined
+}
 
-/** Characters of an answer. */
-export const widthOf = (answer: Answer): number => (typeof answer === "string" ? answer : answer.tail).length
+/** The frame that has a number. */
+export const frame = (self: Numbering, type: string, seq: number, tail: Frame.Piece): Frame.Frame => {
+  self.head ??= SequencedFrame.head(self.session.id)
+  return Frame.make(self.head(type, seq), tail)
+}
 
 /** A page that was read for a batch. */
 export interface Taken {
@@ -50,21 +63,18 @@ export const make = (last: number): Batch => ({
   seq: last
 })
 
-/** Writes the frame that has a number. */
-export type WriteFrame = (type: string, seq: number, tail: Frame.Piece) => Frame.Frame
-
-export const addAnswers = (batch: Batch, answers: ReadonlyArray<Answer>, frame: WriteFrame): void => {
+export const addAnswers = (batch: Batch, answers: ReadonlyArray<Answers.Answer>, numbering: Numbering): void => {
   for (const answer of answers) {
     if (typeof answer === "string") batch.frames.push(answer)
-    else addOwn(batch, answer.type, answer.tail, frame)
+    else addOwn(batch, answer.type, answer.tail, numbering)
   }
   batch.answers = answers.length
 }
 
 /** Adds a numbered frame that stands in no journal. */
-export const addOwn = (batch: Batch, type: string, tail: string, frame: WriteFrame): void => {
+export const addOwn = (batch: Batch, type: string, tail: string, numbering: Numbering): void => {
   batch.stamps.push({ _tag: "Own", firstSeq: ++batch.seq, type, tail })
-  batch.frames.push(frame(type, batch.seq, tail))
+  batch.frames.push(frame(numbering, type, batch.seq, tail))
 }
 
 /**
@@ -74,11 +84,11 @@ export const addOwn = (batch: Batch, type: string, tail: string, frame: WriteFra
 export const untilChild = (
   source: AckWindow.Source,
   page: JobJournal.Page,
-  isNew: (child: Ids.JobId) => boolean
+  introduced: ReadonlyMap<Ids.JobId, unknown>
 ): { readonly page: JobJournal.Page; readonly child: Ids.JobId | undefined } => {
   if (!source.paces) return { page, child: undefined }
   for (const [index, { note }] of page.entries.entries()) {
-    if (note?._tag !== "Child" || !isNew(note.job)) continue
+    if (note?._tag !== "Child" || introduced.has(note.job)) continue
     return { page: { ...page, entries: page.entries.slice(0, index + 1), ended: false }, child: note.job }
   }
   return { page, child: undefined }
@@ -90,9 +100,9 @@ export const addPage = (
   source: AckWindow.Source,
   page: JobJournal.Page,
   child: Ids.JobId | undefined,
-  session: { readonly features: ReadonlySet<Feature.Feature>; readonly profile: Dialect.Profile },
-  frame: WriteFrame
+  numbering: Numbering
 ): void => {
+  const { features, profile } = numbering.session
   let from = 0
   let count = 0
   let characters = 0
@@ -104,13 +114,13 @@ export const addPage = (
     count = 0
   }
   for (const [index, entry] of page.entries.entries()) {
-    if (!View.isVisible(entry.kind, session.features)) {
+    if (!View.isVisible(entry.kind, features)) {
       flush()
       continue
     }
     if (count === 0) from = index
     count++
-    const text = frame(entry.type, ++batch.seq, View.projected(entry, session.profile))
+    const text = frame(numbering, entry.type, ++batch.seq, View.projected(entry, profile))
     characters += Frame.lengthOf(text)
     batch.frames.push(text)
   }

@@ -7,13 +7,8 @@ import * as Codec from "../../protocol/Codec.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
 
-export interface Introductions {
-  readonly isNew: (child: Ids.JobId) => boolean
-  /** The client is told of a job behind this number. */
-  readonly note: (child: Ids.JobId, place: number) => void
-  /** The acceptances that a client which has come as far as this number may lack, by the numbers behind which they belong. */
-  readonly lackingAfter: (seq: number) => Effect.Effect<(place: number) => ReadonlyArray<string>>
-}
+/** The numbers behind which a client was told of each of these jobs. */
+export type Introductions = Map<Ids.JobId, number>
 
 /** Children that are remembered, the latest of them. */
 const maxChildren = 1024
@@ -21,23 +16,24 @@ const maxChildren = 1024
 /** The acceptance of a job as it is now; nothing if that is no longer known. */
 export type AcceptanceOf = (child: Ids.JobId) => Effect.Effect<Option.Option<JobMessage.Accepted>>
 
-export const make = (acceptanceOf: AcceptanceOf): Introductions => {
-  const places = new Map<Ids.JobId, number>()
-  return {
-    isNew: (child) => !places.has(child),
-    note: (child, place) => {
-      places.delete(child)
-      places.set(child, place)
-      if (places.size > maxChildren) places.delete(places.keys().next().value!)
-    },
-    lackingAfter: Effect.fnUntraced(function* (seq) {
-      const lacking = new Map<number, Array<string>>()
-      for (const [child, place] of places) {
-        const acceptance = place < seq ? Option.none() : yield* acceptanceOf(child)
-        if (Option.isNone(acceptance)) continue
-        lacking.set(place, [...(lacking.get(place) ?? []), Codec.encode(acceptance.value)])
-      }
-      return (place) => lacking.get(place) ?? []
-    })
-  }
+/** The client is told of a job behind this number. */
+export const note = (self: Introductions, child: Ids.JobId, place: number): void => {
+  self.delete(child)
+  self.set(child, place)
+  if (self.size > maxChildren) self.delete(self.keys().next().value!)
 }
+
+/** The acceptances that a client which has come as far as this number may lack, by the numbers behind which they belong. */
+export const lackingAfter = Effect.fnUntraced(function* (
+  self: Introductions,
+  seq: number,
+  acceptanceOf: AcceptanceOf
+): Effect.fn.Return<ReadonlyMap<number, ReadonlyArray<string>>> {
+  const lacking = new Map<number, Array<string>>()
+  for (const [child, place] of self) {
+    const acceptance = place < seq ? Option.none() : yield* acceptanceOf(child)
+    if (Option.isNone(acceptance)) continue
+    lacking.set(place, [...(lacking.get(place) ?? []), Codec.encode(acceptance.value)])
+  }
+  return lacking
+})

@@ -2,43 +2,43 @@
  * What was sent before, sent again: the stamps say which entries took which numbers, the journals still have them (§6.3).
  */
 import { Effect, Option, Schema } from "effect"
-import type * as Dialect from "../../protocol/Dialect.ts"
 import * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as StampLog from "../../session/StampLog.ts"
-import * as JobJournal from "../JobJournal.ts"
-import * as SessionStore from "../SessionStore.ts"
-import type * as Batch from "./batch.ts"
+import type * as JobJournal from "../JobJournal.ts"
+import type * as SessionStore from "../SessionStore.ts"
+import * as Batch from "./batch.ts"
 import * as View from "./view.ts"
 
 /** What was to be replayed is no longer kept. */
 export class Uncovered extends Schema.TaggedError<Uncovered>("arcp/Uncovered")("Uncovered", {}) {}
 
-interface Session {
-  readonly id: Ids.SessionId
-  readonly profile: Dialect.Profile
+/** What is asked when something is to be replayed. */
+interface Memory {
+  readonly journal: JobJournal.JobJournal["Service"]
+  readonly store: SessionStore.SessionStore["Service"]
 }
 
 /** Gives what was sent after a number to `send`, in pieces of about so many characters, in order; `between` is what else goes out behind a number. */
 export const replay = Effect.fnUntraced(function* <E>(
-  session: Session,
+  { journal, store }: Memory,
+  numbering: Batch.Numbering,
   seq: number,
   characters: number,
-  frame: Batch.WriteFrame,
-  between: (seq: number) => ReadonlyArray<string>,
+  between: ReadonlyMap<number, ReadonlyArray<string>>,
   reveal: (job: Ids.JobId, page: JobJournal.Page) => Effect.Effect<JobJournal.Page>,
   send: (frames: ReadonlyArray<Frame.Frame>) => Effect.Effect<void, E>
-): Effect.fn.Return<void, E | Uncovered, JobJournal.JobJournal | SessionStore.SessionStore> {
-  const journal = yield* JobJournal.JobJournal
-  const store = yield* SessionStore.SessionStore
-  const stamps = yield* store.since(session.id, seq)
+): Effect.fn.Return<void, E | Uncovered> {
+  const { id, profile } = numbering.session
+  const stamps = yield* store.since(id, seq)
   if (Option.isNone(stamps)) return yield* new Uncovered()
-  let frames: Array<Frame.Frame> = [...between(seq)]
+  const behind = (place: number) => between.get(place) ?? []
+  let frames: Array<Frame.Frame> = [...behind(seq)]
   let gathered = 0
   for (const stamp of stamps.value) {
     for (let done = 0; done < StampLog.width(stamp);) {
       if (stamp._tag === "Own") {
-        frames.push(frame(stamp.type, stamp.firstSeq, stamp.tail), ...between(stamp.firstSeq))
+        frames.push(Batch.frame(numbering, stamp.type, stamp.firstSeq, stamp.tail), ...behind(stamp.firstSeq))
         done++
       } else {
         const offset = stamp.firstOffset + done
@@ -48,9 +48,9 @@ export const replay = Effect.fnUntraced(function* <E>(
         if (entries.length === 0 || page.firstOffset !== offset) return yield* new Uncovered()
         for (const entry of entries) {
           const place = stamp.firstSeq + done++
-          const text = frame(entry.type, place, View.projected(entry, session.profile))
+          const text = Batch.frame(numbering, entry.type, place, View.projected(entry, profile))
           gathered += Frame.lengthOf(text)
-          frames.push(text, ...between(place))
+          frames.push(text, ...behind(place))
         }
       }
       if (gathered < characters) continue
@@ -64,12 +64,11 @@ export const replay = Effect.fnUntraced(function* <E>(
 
 /** Whether all that was sent after a number can still be replayed. */
 export const covers = Effect.fnUntraced(function* (
-  session: Session,
+  { journal, store }: Memory,
+  session: Ids.SessionId,
   seq: number
-): Effect.fn.Return<boolean, never, JobJournal.JobJournal | SessionStore.SessionStore> {
-  const journal = yield* JobJournal.JobJournal
-  const store = yield* SessionStore.SessionStore
-  const stamps = yield* store.since(session.id, seq)
+): Effect.fn.Return<boolean> {
+  const stamps = yield* store.since(session, seq)
   if (Option.isNone(stamps)) return false
   for (const stamp of stamps.value) {
     if (stamp._tag === "Own") continue

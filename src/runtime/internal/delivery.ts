@@ -1,0 +1,212 @@
+/**
+ * The jobs that a session is sent: where it is in each of them, and which have grown since it looked. A session has this from its first job
+ * on.
+ */
+import { Clock, Effect, Option } from "effect"
+import type * as Ids from "../../protocol/Ids.ts"
+import * as Timestamp from "../../protocol/Timestamp.ts"
+import type * as JobJournal from "../JobJournal.ts"
+import type * as SessionOutbox from "../SessionOutbox.ts"
+import * as AckWindow from "./ackWindow.ts"
+import * as Batch from "./batch.ts"
+import type * as Introductions from "./introductions.ts"
+import * as View from "./view.ts"
+
+export interface Delivery {
+  readonly sources: Map<Ids.JobId, AckWindow.Source>
+  /** Those with something to send, perhaps. */
+  readonly marked: Set<AckWindow.Source>
+  /** Jobs whose outcome is on its way, or has been sent. */
+  readonly told: Array<AckWindow.Source>
+  /** What is to be done once values that are on their way have been sent. */
+  readonly revealed: Array<Effect.Effect<void>>
+  readonly window: AckWindow.AckWindow
+  readonly introduced: Introductions.Introductions
+  /** Called when there may be something to send. */
+  readonly wake: () => void
+}
+
+type Outbox = SessionOutbox.SessionOutbox
+
+/** Turns that the outcome of a job waits for what its children said. */
+const maxPatience = 64
+
+export const make = (config: AckWindow.AckWindow["config"], wake: () => void): Delivery => ({
+  sources: new Map(),
+  marked: new Set(),
+  told: [],
+  revealed: [],
+  window: AckWindow.make(config),
+  introduced: new Map(),
+  wake
+})
+
+export const mark = (self: Delivery, source: AckWindow.Source): void => {
+  self.marked.add(source)
+  self.wake()
+}
+
+/** Room in the session's window is room for every job that waits for it. */
+export const markAll = (self: Delivery): void => {
+  for (const source of self.sources.values()) mark(self, source)
+}
+
+export const follow = Effect.fnUntraced(function* (
+  { link, session, surroundings: { journal } }: Outbox,
+  self: Delivery,
+  { after, job, paces, parent, traceId }: SessionOutbox.Following
+) {
+  const followed = self.sources.get(job)
+  if (followed !== undefined) {
+    followed.paces ||= paces
+    return
+  }
+  const source: AckWindow.Source = {
+    job,
+    traceId,
+    parent,
+    patience: maxPatience,
+    paces,
+    unwatch: Effect.void,
+    cursor: after,
+    taken: after,
+    unread: [],
+    unreadCharacters: 0
+  }
+  self.sources.set(job, source)
+  source.unwatch = yield* journal.watch(job, () => mark(self, source))
+  if (paces && link !== undefined) yield* journal.advance(job, session.id, Option.some(after))
+  mark(self, source)
+})
+
+export const drop = (
+  { session, surroundings: { journal } }: Outbox,
+  self: Delivery,
+  source: AckWindow.Source
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (self.sources.get(source.job) === source) self.sources.delete(source.job)
+    self.marked.delete(source)
+    if (AckWindow.forgive(self.window, source)) markAll(self)
+    const paceless = source.paces ? journal.advance(source.job, session.id, Option.none()) : Effect.void
+    return Effect.andThen(paceless, source.unwatch)
+  })
+
+/** Lets go of the jobs whose outcome was sent. */
+export const dropTold = (outbox: Outbox, self: Delivery): Effect.Effect<void> =>
+  self.told.length === 0
+    ? Effect.void
+    : Effect.forEach(self.told.splice(0), (source) => drop(outbox, self, source), { discard: true })
+
+/** Says of these jobs, as far as the session paces them, how far it has come, or that it has no connection. */
+export const advance = (
+  { link, session, surroundings: { journal } }: Outbox,
+  sources: Iterable<AckWindow.Source>
+): Effect.Effect<void> =>
+  Effect.forEach(
+    sources,
+    ({ job, paces, taken }) =>
+      paces ? journal.advance(job, session.id, link === undefined ? Option.none() : Option.some(taken)) : Effect.void,
+    { discard: true }
+  )
+
+/** A status of the session's own about one of its jobs. */
+export const status = (
+  { job, traceId }: AckWindow.Source,
+  now: number,
+  body: { readonly phase: string; readonly message: string }
+): string =>
+  `,${JSON.stringify({
+    job_id: job,
+    trace_id: traceId,
+    payload: { kind: "status", ts: Timestamp.format(now), body }
+  }).slice(1)}`
+
+/** Whether there is something to send of its children, which ended before it did. */
+const isAwaited = ({ declared }: Outbox, { marked, window }: Delivery, { job }: AckWindow.Source): boolean => {
+  for (const other of marked) if (other.parent === job && !(declared && AckWindow.isBlocked(window, other))) return true
+  return false
+}
+
+/** Adds a page of each marked job, as far as there is room. */
+export const collect = Effect.fnUntraced(function* (outbox: Outbox, self: Delivery, batch: Batch.Batch) {
+  const { declared } = outbox
+  const { config, journal } = outbox.surroundings
+  for (const source of Array.from(self.marked)) {
+    if (batch.characters >= config.maxBatch) break
+    // Unmarked before it is read, so that what is appended meanwhile marks it again, at the end of the round.
+    self.marked.delete(source)
+    const blocked = declared && AckWindow.isBlocked(self.window, source)
+    const page = yield* journal.read(source.job, source.cursor, blocked ? 1 : config.maxBatch / 4)
+    if (page.entries.length === 0 && !page.ended) continue
+    // An acknowledgement marks it again; only an outcome does not wait for one.
+    if (blocked && !page.ended) continue
+    if (page.ended && source.patience > 0 && isAwaited(outbox, self, source)) {
+      source.patience--
+      self.marked.add(source)
+      continue
+    }
+    if (page.firstOffset > source.cursor + 1) {
+      const skipped = page.firstOffset - source.cursor - 1
+      const message = `${skipped} events are no longer kept`
+      const phase = "subscription_lagged"
+      const tail = status(source, yield* Clock.currentTimeMillis, { phase, message })
+      Batch.addOwn(batch, "job.event", tail, outbox)
+    }
+    const { child, page: sent } = Batch.untilChild(source, page, self.introduced)
+    if (!sent.ended) self.marked.add(source)
+    Batch.addPage(batch, source, yield* reveal(outbox, self, source.job, sent), child, outbox)
+  }
+})
+
+/** What the submitter of a job is told beyond what its journal holds: the value that a credential has now (§9.8.2). */
+export const reveal = (
+  { secure, surroundings: { credentials } }: Outbox,
+  self: Delivery,
+  job: Ids.JobId,
+  page: JobJournal.Page
+): Effect.Effect<JobJournal.Page> =>
+  secure && self.sources.get(job)?.paces === true && page.entries.some(({ note }) => note?._tag === "Rotated")
+    ? Effect.map(
+        Effect.forEach(page.entries, (entry) => {
+          const { note } = entry
+          if (note?._tag !== "Rotated") return Effect.succeed(entry)
+          return Effect.map(
+            credentials.value(job, note.credential),
+            Option.match({
+              onNone: () => entry,
+              onSome: (value) => {
+                self.revealed.push(credentials.told(job, note.credential, value))
+                return View.revealing(entry, value)
+              }
+            })
+          )
+        }),
+        (entries) => ({ ...page, entries })
+      )
+    : Effect.succeed(page)
+
+/** Moves to behind what a batch holds, whose numbers are taken now. */
+export const passed = ({ declared }: Outbox, self: Delivery, { pages }: Batch.Batch): void => {
+  for (const page of pages) {
+    const { source } = page
+    // A source that was sent back meanwhile stays where it was sent.
+    if (source.cursor === page.cursor) source.cursor = page.lastOffset
+    if (page.ended && source.cursor === page.lastOffset) {
+      // Told to the end: who asks for its past from now on follows it anew.
+      if (self.sources.get(source.job) === source) self.sources.delete(source.job)
+      self.told.push(source)
+    } else if (declared && self.sources.get(source.job) === source) AckWindow.owe(self.window, page)
+  }
+}
+
+/** Does what is due once a batch has been sent. */
+export const sent = Effect.fnUntraced(function* (outbox: Outbox, self: Delivery, { pages }: Batch.Batch) {
+  for (const told of self.revealed.splice(0)) yield* told
+  for (const { lastOffset, source } of pages) {
+    if (!outbox.declared) source.taken = Math.max(source.taken, lastOffset)
+    if (source.paces)
+      yield* outbox.surroundings.journal.advance(source.job, outbox.session.id, Option.some(source.taken))
+  }
+  yield* dropTold(outbox, self)
+})
