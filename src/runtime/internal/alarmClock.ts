@@ -9,6 +9,9 @@
  * is due by then, and sets the alarm again for what is not. So a time that moves further away, as that of a silence does with each frame,
  * costs nothing when it moves: the alarm is left where it is. Only a time that comes nearer moves it.
  *
+ * An alarm may say how much before its time it is as welcome. It then rings with one that is due, so that many sessions that are asked for a
+ * sign of life are asked at once, and their answers are read at once; but nobody wakes for it before its time.
+ *
  * Times are milliseconds of the monotonic clock: a step of the wall clock is no time that passes.
  */
 import { Clock, Effect, type Fiber, type Scope } from "effect"
@@ -17,6 +20,8 @@ import * as AlarmHeap from "./alarmHeap.ts"
 export interface Alarm extends AlarmHeap.Entry {
   /** Must neither wait nor take long: all others wait for it. */
   readonly ring: (now: number) => void
+  /** How much before its time it may as well ring. */
+  slack: number
 }
 
 export interface AlarmClock {
@@ -55,13 +60,19 @@ export const make: Effect.Effect<AlarmClock, never, Scope.Scope> = Effect.gen(fu
 })
 
 /** An alarm that is not set. */
-export const alarm = (ring: Alarm["ring"]): Alarm => ({ at: Number.POSITIVE_INFINITY, place: AlarmHeap.outside, ring })
+export const alarm = (ring: Alarm["ring"]): Alarm => ({
+  at: Number.POSITIVE_INFINITY,
+  place: AlarmHeap.outside,
+  ring,
+  slack: 0
+})
 
 export const now = ({ clock }: AlarmClock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
 
-/** Has it ring at a time at the latest; one that is set to ring before stays so. */
-export const set = (self: AlarmClock, alarm: Alarm, at: number): void => {
+/** Has it ring at a time at the latest; one that is set to ring before stays so. Whoever is rung within the slack must be done with it. */
+export const set = (self: AlarmClock, alarm: Alarm, at: number, slack = 0): void => {
   if (at === Number.POSITIVE_INFINITY || (alarm.place >= 0 && alarm.at <= at)) return
+  alarm.slack = slack
   AlarmHeap.put(self.heap, alarm, at)
   if (self.isRunning) {
     if (at >= self.wakesAt) return
@@ -84,7 +95,7 @@ const run = Effect.fnUntraced(function* (self: AlarmClock) {
     const time = now(self)
     for (let rung = 0; rung < burst; rung++) {
       const due = AlarmHeap.first(self.heap)
-      if (due === undefined || due.at > time) break
+      if (due === undefined || due.at - due.slack > time) break
       AlarmHeap.remove(self.heap, due)
       try {
         due.ring(time)

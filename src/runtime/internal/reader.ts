@@ -47,11 +47,22 @@ const next = (self: Reading): Effect.Effect<Link.Outcome, Connection.ConnectionE
   link.receivedAt = AlarmClock.now(alarms)
   return Effect.flatMap(self.connection.pull, (frames) => {
     link.receivedAt = AlarmClock.now(alarms)
+    if (frames.every((frame) => isHeard(self, frame))) {
+      self.malformed = 0
+      return next(self)
+    }
     return Effect.flatMap(take(self, frames), (outcome) =>
       outcome === undefined ? next(self) : Effect.succeed(outcome)
     )
   })
 }
+
+/** Whether a frame says no more than that the client is there, which reading it was. Hardly anything else comes while nothing happens. */
+const isHeard = ({ confirmed, session }: Reading, frame: Pulled[number]): boolean =>
+  confirmed &&
+  Result.isSuccess(frame) &&
+  frame.success.type === "session.pong" &&
+  (frame.success.session_id === undefined || frame.success.session_id === session.id)
 
 const take = Effect.fnUntraced(function* (self: Reading, frames: Pulled): Effect.fn.Return<Link.Outcome | undefined> {
   const { link, session } = self

@@ -11,31 +11,37 @@ import * as AlarmClock from "./alarmClock.ts"
 import * as Link from "./link.ts"
 import * as Writer from "./writer.ts"
 
+/** Of the interval of signs of life: how much earlier a ping is sent if others are sent then. */
+const leeway = 0.01
+
 /** Looks what is due by now, and sets the alarm for what is not. */
 export const look = (session: Session.Session, link: Link.Link, now: number): void => {
   if (Link.isOver(link)) return
   if (now >= link.expiresAt) Link.end(link, Effect.succeed({ _tag: "Expired" }))
-  const next = Math.min(
-    link.expiresAt,
-    Writer.look(session.outbox, link, now),
-    listen(session, link, now),
-    idle(session, link, now)
-  )
-  if (!Link.isOver(link)) AlarmClock.set(session.surroundings.alarms, link.alarm, next)
-}
-
-const listen = (session: Session.Session, link: Link.Link, now: number): number => {
-  if (!session.features.has("heartbeat")) return Number.POSITIVE_INFINITY
-  const { config, fork } = session.surroundings
-  const duty: Heartbeat.Duty = { interval: Duration.toMillis(config.heartbeatInterval), role: "runtime" }
+  const duty = dutyOf(session)
   const lostAt = Heartbeat.lostAt(link, duty)
   if (now >= lostAt) Link.end(link, Effect.succeed({ _tag: "Lost" }))
-  else if (now >= Heartbeat.pingAt(link, duty)) {
+  const written = Writer.look(session.outbox, link, now)
+  const used = idle(session, link, now)
+  if (Link.isOver(link)) return
+  const pingAt = ask(session, link, duty, now)
+  const next = Math.min(link.expiresAt, lostAt, written, used, pingAt)
+  AlarmClock.set(session.surroundings.alarms, link.alarm, next, next === pingAt ? duty.interval * leeway : 0)
+}
+
+const dutyOf = ({ features, surroundings: { config } }: Session.Session): Heartbeat.Duty => ({
+  interval: features.has("heartbeat") ? Duration.toMillis(config.heartbeatInterval) : Number.POSITIVE_INFINITY,
+  role: "runtime"
+})
+
+/** Asks for a sign of life, if that is about due. */
+const ask = (session: Session.Session, link: Link.Link, duty: Heartbeat.Duty, now: number): number => {
+  if (now >= Heartbeat.pingAt(link, duty) - duty.interval * leeway) {
     link.pingedAt = now
     // A queue that is full has signs of life enough.
-    if (SessionOutbox.hasRoom(session.outbox)) fork(Dispatcher.ping(session))
+    if (SessionOutbox.hasRoom(session.outbox)) Writer.attend(session.outbox, link, Dispatcher.ping(session))
   }
-  return Math.min(lostAt, Heartbeat.pingAt(link, duty))
+  return Heartbeat.pingAt(link, duty)
 }
 
 /** Nothing was asked and no job was delivered for as long as may be; that is found out after twice as long at the latest. */

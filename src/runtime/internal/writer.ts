@@ -36,6 +36,12 @@ export const start = (self: Outbox, link: Link.Link, first: Effect.Effect<void, 
   if (link.isWriting) link.writer = writer
 }
 
+/** Does what has something to say, as the one who then writes it if nobody writes. It must not wait. */
+export const attend = (self: Outbox, link: Link.Link, saying: Effect.Effect<void>): void => {
+  if (link.isWriting) self.surroundings.fork(saying)
+  else start(self, link, saying)
+}
+
 /** Writes no more; what was begun is broken off. */
 export const stop = (link: Link.Link): Effect.Effect<void> =>
   Effect.suspend(() => {

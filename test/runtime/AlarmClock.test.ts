@@ -1,0 +1,149 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Schema, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import * as AlarmClock from "../../src/runtime/internal/alarmClock.ts"
+import * as AlarmHeap from "../../src/runtime/internal/alarmHeap.ts"
+
+interface Entry extends AlarmHeap.Entry {
+  readonly name: number
+}
+
+const Step = Schema.Struct({
+  name: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 19 })),
+  /** Where it is put; nowhere to take it out. */
+  at: Schema.NullOr(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 })))
+})
+
+/** Alarms by name, and when which of them rang. */
+const bell = Effect.map(AlarmClock.make, (clock) => {
+  const rang: Array<readonly [name: string, at: number]> = []
+  const named = (name: string) => AlarmClock.alarm((now) => rang.push([name, now]))
+  return { clock, rang, named }
+})
+
+describe("AlarmHeap", () => {
+  it.prop("has the earliest entry first, whatever is put, moved or removed", [Schema.Array(Step)], ([steps]) => {
+    const heap: AlarmHeap.AlarmHeap<Entry> = []
+    const entries = Array.from({ length: 20 }, (_, name): Entry => ({ name, at: Infinity, place: AlarmHeap.outside }))
+    const expected = new Map<number, number>()
+    for (const { at, name } of steps) {
+      const entry = entries[name]!
+      if (at === null) {
+        AlarmHeap.remove(heap, entry)
+        expected.delete(name)
+      } else {
+        AlarmHeap.put(heap, entry, at)
+        expected.set(name, at)
+      }
+      assert.strictEqual(AlarmHeap.first(heap)?.at, expected.size === 0 ? undefined : Math.min(...expected.values()))
+    }
+    const left: Array<number> = []
+    for (let first = AlarmHeap.first(heap); first !== undefined; first = AlarmHeap.first(heap)) {
+      left.push(first.at)
+      assert.strictEqual(expected.get(first.name), first.at)
+      AlarmHeap.remove(heap, first)
+    }
+    assert.deepStrictEqual(
+      left,
+      Array.from(expected.values()).toSorted((a, b) => a - b)
+    )
+  })
+})
+
+describe("AlarmClock", () => {
+  it.effect("rings each at its time, once", () =>
+    Effect.gen(function* () {
+      const { clock, named, rang } = yield* bell
+      AlarmClock.set(clock, named("late"), 30)
+      AlarmClock.set(clock, named("soon"), 10)
+      yield* TestClock.adjust(9)
+      assert.deepStrictEqual(rang, [])
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(rang, [
+        ["soon", 10],
+        ["late", 30]
+      ])
+    })
+  )
+
+  it.effect("leaves one that is to ring before, moves one that is to ring after, and forgets what is cleared", () =>
+    Effect.gen(function* () {
+      const { clock, named, rang } = yield* bell
+      const [stays, moves, goes] = [named("stays"), named("moves"), named("goes")]
+      AlarmClock.set(clock, stays, 10)
+      AlarmClock.set(clock, stays, 20)
+      AlarmClock.set(clock, moves, 20)
+      AlarmClock.set(clock, moves, 5)
+      AlarmClock.set(clock, goes, 7)
+      AlarmClock.clear(clock, goes)
+      yield* TestClock.adjust(50)
+      assert.deepStrictEqual(rang, [
+        ["moves", 5],
+        ["stays", 10]
+      ])
+    })
+  )
+
+  it.effect("rings within its slack with another that is due, and wakes for it at its time alone", () =>
+    Effect.gen(function* () {
+      const { clock, named, rang } = yield* bell
+      AlarmClock.set(clock, named("first"), 100, 10)
+      AlarmClock.set(clock, named("within"), 110, 10)
+      AlarmClock.set(clock, named("beyond"), 111, 10)
+      AlarmClock.set(clock, named("exact"), 112)
+      yield* TestClock.adjust(99)
+      assert.deepStrictEqual(rang, [])
+      yield* TestClock.adjust(50)
+      assert.deepStrictEqual(rang, [
+        ["first", 100],
+        ["within", 100],
+        ["beyond", 111],
+        ["exact", 112]
+      ])
+    })
+  )
+
+  it.effect("rings all that are due at once, and what one of them sets again", () =>
+    Effect.gen(function* () {
+      const { clock, named, rang } = yield* bell
+      for (let index = 0; index < 1000; index++) AlarmClock.set(clock, named(`${index}`), 10)
+      let rounds = 0
+      const again = AlarmClock.alarm((now) => {
+        if (++rounds < 5) AlarmClock.set(clock, again, now + 10)
+      })
+      AlarmClock.set(clock, again, 10)
+      yield* TestClock.adjust(60)
+      assert.lengthOf(rang, 1000)
+      assert.strictEqual(rounds, 5)
+    })
+  )
+
+  it.effect("goes on when one of them dies", () =>
+    Effect.gen(function* () {
+      const { clock, named, rang } = yield* bell
+      const dying = AlarmClock.alarm(() => {
+        throw new Error("a defect")
+      })
+      AlarmClock.set(clock, dying, 10)
+      AlarmClock.set(clock, named("next"), 10)
+      AlarmClock.set(clock, named("later"), 20)
+      yield* TestClock.adjust(30)
+      assert.deepStrictEqual(rang, [
+        ["next", 10],
+        ["later", 20]
+      ])
+    })
+  )
+
+  it.effect("is silent once its scope is closed", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { clock, named, rang } = yield* Scope.provide(bell, scope)
+      AlarmClock.set(clock, named("before"), 10)
+      yield* Scope.close(scope, Exit.void)
+      AlarmClock.set(clock, named("after"), 20)
+      yield* TestClock.adjust(Duration.minutes(1))
+      assert.deepStrictEqual(rang, [])
+    })
+  )
+})
