@@ -145,6 +145,15 @@ export const sequencedMessageId = (session: SessionId): ((sequence: number) => M
   }
 }
 
+/**
+ * The last two characters of the ids that {@link sequencedMessageId} makes. What comes before them is the same for 1024 numbers in a row, the
+ * first of which is a multiple of that.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const lastOfSequenced = (sequence: number): string => pairs[sequence % 1024]!
+
 const digits = (value: number, count: number): string => {
   let text = ""
   for (let rest = value; text.length < count; rest = Math.floor(rest / 32)) text = base32[rest % 32]! + text

@@ -29,15 +29,67 @@ export type Type = "job.event" | "job.result" | "job.error"
 /**
  * Writes the heads of a session's frames. The envelope id is a function of session and number, see `Ids.sequencedMessageId`.
  *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Head {
+  readonly textOf: (type: Type | (string & {}), event_seq: number) => string
+  /** The bytes of one in UTF-8. */
+  readonly sizeOf: (type: Type | (string & {}), event_seq: number) => number
+  /** Writes one in UTF-8 from a place on, and gives the place behind it. */
+  readonly write: (type: Type | (string & {}), event_seq: number, into: Uint8Array, at: number) => number
+}
+
+/**
  * @category encoding
  * @since 0.1.0
  */
-export const head = (session: Ids.SessionId): ((type: Type | (string & {}), event_seq: number) => string) => {
+export const head = (session: Ids.SessionId): Head => {
   const before = `{"arcp":"${Version.version}","id":"`
   const idOf = Ids.sequencedMessageId(session)
   const ofEvent = flat(middleOf(session, "job.event"))
-  return (type, event_seq) =>
+  const textOf: Head["textOf"] = (type, event_seq) =>
     before + idOf(event_seq) + (type === "job.event" ? ofEvent : middleOf(session, type)) + String(event_seq)
+  // The head of an event is the one before with other last digits, all but once in a thousand.
+  const idEnd = before.length + idOf(0).length
+  let bytes = new Uint8Array()
+  let latest = Number.NaN
+  const turnTo = (event_seq: number): Uint8Array => {
+    if (event_seq < 1000 || !isNear(event_seq, latest)) bytes = encoder.encode(textOf("job.event", event_seq))
+    else {
+      const pair = Ids.lastOfSequenced(event_seq)
+      bytes[idEnd - 2] = pair.charCodeAt(0)
+      bytes[idEnd - 1] = pair.charCodeAt(1)
+      writeThree(event_seq % 1000, bytes, bytes.length - 3)
+    }
+    latest = event_seq
+    return bytes
+  }
+  const bytesOf: (...of: Parameters<Head["textOf"]>) => Uint8Array = (type, event_seq) =>
+    type === "job.event" ? turnTo(event_seq) : encoder.encode(textOf(type, event_seq))
+  const fixed = encoder.encode(textOf("job.event", 0)).length - 1
+  return {
+    textOf,
+    sizeOf: (type, event_seq) =>
+      type === "job.event" ? fixed + widthOf(event_seq) : encoder.encode(textOf(type, event_seq)).length,
+    write: (type, event_seq, into, at) => {
+      const written = bytesOf(type, event_seq)
+      into.set(written, at)
+      return at + written.length
+    }
+  }
+}
+
+const encoder = new TextEncoder()
+
+/** Whether they differ in the last three digits at most, and the ids that belong to them in the last two characters. */
+const isNear = (one: number, other: number): boolean =>
+  Math.floor(one / 1000) === Math.floor(other / 1000) && Math.floor(one / 1024) === Math.floor(other / 1024)
+
+const writeThree = (value: number, into: Uint8Array, at: number) => {
+  into[at] = 48 + Math.floor(value / 100)
+  into[at + 1] = 48 + (Math.floor(value / 10) % 10)
+  into[at + 2] = 48 + (value % 10)
 }
 
 const middleOf = (session: Ids.SessionId, type: string) =>

@@ -55,7 +55,7 @@ export interface Draft {
 export interface Entry {
   readonly type: Draft["type"]
   readonly kind: string
-  /** The frame but for its head (see `SequencedFrame`); what is large is in UTF-8. */
+  /** The frame but for its head (see `SequencedFrame`), as text or in UTF-8. */
   readonly tail: Frame.Piece
   readonly note: Note | undefined
 }

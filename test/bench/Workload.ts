@@ -80,7 +80,7 @@ const job_id = Ids.JobId.make("job_01JZBENCH0000000000000000B")
 const trace_id = Ids.TraceId.make("4bf92f3577b34da6a3ce929d0e0e4736")
 const ts = "2026-01-01T00:00:00.000Z"
 
-const headOf = SequencedFrame.head(session)
+const head = SequencedFrame.head(session)
 
 /** The body of one event. */
 export const eventBody = () => ({ level: "info", message })
@@ -90,7 +90,7 @@ const tail = SequencedFrame.tail(job_id, trace_id)
 /** What the runtime does for one event: the body, its place in the job, its place in the session. */
 export const encodeEvent = (seq: number, body: unknown): string => {
   const payload = `{"kind":"log","ts":"${ts}","body":${JSON.stringify(body)}}`
-  return headOf("job.event", seq) + tail.job + String(seq) + tail.between + payload + tail.after
+  return head.textOf("job.event", seq) + tail.job + String(seq) + tail.between + payload + tail.after
 }
 
 /** The same frame as an object. */

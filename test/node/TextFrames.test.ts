@@ -3,6 +3,9 @@ import { once } from "node:events"
 import * as Net from "node:net"
 import { createHash } from "node:crypto"
 import { WebSocket } from "ws"
+import * as Frame from "../../src/protocol/Frame.ts"
+import * as Ids from "../../src/protocol/Ids.ts"
+import * as SequencedFrame from "../../src/protocol/SequencedFrame.ts"
 import * as TextFrames from "../../src/node/internal/textFrames.ts"
 
 /** A server that does the opening handshake by hand, and then writes these bytes. */
@@ -29,12 +32,13 @@ describe("TextFrames", () => {
       "é".repeat(Math.ceil(size / 2)),
       "🍰".repeat((size >> 3) * 2)
     ])
-    const half = (text: string) => ({
-      head: text.slice(0, text.length >> 1),
-      tail: Buffer.from(text.slice(text.length >> 1))
-    })
-    // Each whole, and once more in two pieces.
-    const frames = texts.flatMap((text) => [text, half(text)])
+    // Each whole, and once more as the end of a frame, within other bytes.
+    const head = SequencedFrame.head(Ids.SessionId.make("sess_01JZAAAAAAAAAAAAAAAAAAAAAA"))
+    const half = (text: string, index: number) => {
+      const bytes = Buffer.from(`before${text}after`)
+      return Frame.make(head, "job.event", index, { bytes, from: 6, to: bytes.length - 5 })
+    }
+    const frames = texts.flatMap((text, index) => [text, half(text, index)])
     const { port, server } = await serve(TextFrames.encode(frames, (size) => Buffer.alloc(size + 10)))
     const ws = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false })
     const received: Array<string> = []
@@ -47,7 +51,7 @@ describe("TextFrames", () => {
     server.close()
     assert.deepStrictEqual(
       received,
-      texts.flatMap((text) => [text, text])
+      texts.flatMap((text, index) => [text, head.textOf("job.event", index) + text])
     )
   })
 })

@@ -33,7 +33,7 @@ const bodies = [
 const frame = (seq: number, job: number, job_seq: number, payload: string) => {
   const [id, trace] = jobs[job]!
   const { after, between, job: named } = SequencedFrame.tail(id, trace)
-  return head("job.event", seq) + named + String(job_seq) + between + payload + after
+  return head.textOf("job.event", seq) + named + String(job_seq) + between + payload + after
 }
 
 const payload = (kind: string, ts: string, body: unknown) =>
@@ -59,6 +59,21 @@ describe("SequencedFrame", () => {
       job_seq: 5,
       payload: { kind: "log", ts: "2026-01-01T00:00:00.000Z", body: bodies[0][1] }
     })
+  })
+
+  it("has a head in UTF-8 that is its text, whichever number comes next", () => {
+    const next = Seeded.chance(1)
+    const into = new Uint8Array(1000)
+    const decoder = new TextDecoder()
+    let seq = 0
+    for (let turn = 0; turn < 20_000; turn++) {
+      seq = next() < 0.99 ? seq + 1 : Math.floor(10 ** (next() * 9))
+      const type = next() < 0.99 ? "job.event" : "job.result"
+      const at = turn % 500
+      const end = head.write(type, seq, into, at)
+      assert.strictEqual(decoder.decode(into.subarray(at, end)), head.textOf(type, seq))
+      assert.strictEqual(head.sizeOf(type, seq), end - at)
+    }
   })
 
   it("recognizes the next event of a job that it knows, and nothing before it knows one", () => {

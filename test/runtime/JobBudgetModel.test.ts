@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { BigDecimal, Deferred, Effect, Exit, Fiber, Logger, Option, Queue, Schema } from "effect"
 import * as Budget from "../../src/authority/Budget.ts"
 import * as ArcpClient from "../../src/client/ArcpClient.ts"
+import * as Frame from "../../src/protocol/Frame.ts"
 import * as Amount from "../../src/protocol/Amount.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
@@ -306,7 +307,7 @@ const turmoil = (next: Seeded.Chance) =>
       }
       const { entries } = yield* journal.read(record.id, -1, Number.MAX_SAFE_INTEGER)
       for (const { kind, tail } of entries) {
-        const { body } = JSON.parse(`{${tail.slice(1)}`).payload
+        const { body } = JSON.parse(`{${Frame.textOfPiece(tail).slice(1)}`).payload
         if (kind === "metric" && body.name === "cost.part") told += Math.round(body.value * 100)
       }
     }

@@ -6,6 +6,7 @@ import type * as Budget from "../../src/authority/Budget.ts"
 import * as Budgets from "../../src/authority/Budgets.ts"
 import * as Lease from "../../src/authority/Lease.ts"
 import * as LeaseGuard from "../../src/authority/LeaseGuard.ts"
+import * as Frame from "../../src/protocol/Frame.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import type * as JobEvent from "../../src/protocol/JobEvent.ts"
 import type * as Job from "../../src/runtime/Job.ts"
@@ -56,7 +57,7 @@ const start = Effect.gen(function* () {
   })
   const told = Effect.map(journal.read(id, -1, Number.MAX_SAFE_INTEGER), ({ entries }) =>
     entries.map(({ tail }) => {
-      const { name, value } = JSON.parse(`{${tail.slice(1)}`).payload.body as JobEvent.Body<"metric">
+      const { name, value } = JSON.parse(`{${Frame.textOfPiece(tail).slice(1)}`).payload.body as JobEvent.Body<"metric">
       return `${name} ${value}`
     })
   )

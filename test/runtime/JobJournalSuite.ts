@@ -111,7 +111,7 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
         assert.isAbove(page.firstOffset, 0)
         const expected = [...Array.from({ length: 1000 - page.firstOffset }, (_, n) => n + page.firstOffset), "end"]
         assert.deepStrictEqual(numbers(page), expected)
-        const held = page.entries.reduce((sum, entry) => sum + entry.tail.length, 0)
+        const held = page.entries.reduce((sum, entry) => sum + Frame.lengthOfPiece(entry.tail), 0)
         assert.isAtMost(held, 20_000)
       }).pipe(using({ maxJournalPerJob: 20_000 }))
     )
@@ -126,7 +126,9 @@ export const suite = (name: string, makeLayer: Layer.Layer<JobJournal.JobJournal
           yield* journal.end(id, 1, terminal)
         }
         const pages = yield* Effect.forEach(jobs, (id) => journal.read(id, -1, all))
-        const held = pages.flatMap((page) => page.entries).reduce((sum, entry) => sum + entry.tail.length, 0)
+        const held = pages
+          .flatMap((page) => page.entries)
+          .reduce((sum, entry) => sum + Frame.lengthOfPiece(entry.tail), 0)
         assert.isAtMost(held, 30_000 + 10 * 200)
         assert.isTrue(pages.every((page) => numbers(page).at(-1) === "end"))
       }).pipe(using({ maxJournal: 30_000 }))

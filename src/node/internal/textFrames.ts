@@ -2,7 +2,7 @@
  * Text messages as the frames of RFC 6455 (section 5.2) in which a server sends them: whole and unmasked. `ws` writes one message at a time,
  * as two pieces; a batch here is one piece, which a socket takes several times as fast.
  */
-import type * as Frame from "../../protocol/Frame.ts"
+import * as Frame from "../../protocol/Frame.ts"
 
 /** The first byte of a text message that is one frame. */
 const wholeText = 0x81
@@ -24,13 +24,13 @@ const writeHeader = (out: Buffer, at: number, size: number): number => {
 }
 
 const sizeOf = (frame: Frame.Frame): number =>
-  typeof frame === "string" ? Buffer.byteLength(frame) : Buffer.byteLength(frame.head) + frame.tail.length
+  typeof frame === "string" ? Buffer.byteLength(frame) : Frame.sizeOfHead(frame) + frame.tail.to - frame.tail.from
 
 const write = (out: Buffer, at: number, frame: Frame.Frame): number => {
   if (typeof frame === "string") return at + out.write(frame, at, "utf8")
-  const end = at + out.write(frame.head, at, "utf8")
-  out.set(frame.tail, end)
-  return end + frame.tail.length
+  const { bytes, from, to } = frame.tail
+  const end = Frame.writeHead(frame, out, at)
+  return end + Buffer.prototype.copy.call(bytes, out, end, from, to)
 }
 
 /** Puts the frames into what `allocate` gives for so many bytes, from its beginning on. */

@@ -21,13 +21,13 @@ export interface Numbering {
     readonly profile: Dialect.Profile
   }
   /** Writes the heads of its frames; there from the first on. */
-  head: ReturnType<typeof SequencedFrame.head> | undefined
+  head: SequencedFrame.Head | undefined
 }
 
 /** The frame that has a number. */
 export const frame = (self: Numbering, type: string, seq: number, tail: Frame.Piece): Frame.Frame => {
   self.head ??= SequencedFrame.head(self.session.id)
-  return Frame.make(self.head(type, seq), tail)
+  return Frame.make(self.head, type, seq, tail)
 }
 
 /** A page that was read for a batch. */

@@ -2,11 +2,10 @@
  * The entries of one job in memory: text in chunks, and beside it where each entry ends. An entry has no object of its own and no text that
  * hangs together from pieces, so a million of them cost their characters and little more, and the garbage collector has nothing to visit.
  *
- * An entry is written as pieces, which become one flat text when somebody reads or the chunk is full. What lies far enough back that its
- * readers have probably been there is put away in UTF-8, outside of the collector's heap, and is made text again for whoever does come late:
- * a text that lives for long is copied from one generation to the next, and makes the collector let its heap grow. What is larger than a chunk
- * has one for itself, in UTF-8 from the start, and is given out as such.
+ * An entry is written as pieces, which become one flat text when somebody reads. A chunk that is full becomes UTF-8, once: that is how it is
+ * sent, to however many sessions, and so it lies outside of the collector's heap. What is larger than a chunk has one for itself.
  */
+import type * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
 import * as Utf8 from "../../protocol/Utf8.ts"
@@ -23,17 +22,19 @@ interface Chunk {
   text: string
   /** What is to come after the text. */
   pieces: Array<string>
-  /** The text, once it has been put away. */
-  stored: Uint8Array | undefined
+  /** All of it, once it is full. */
+  sealed: Sealed | undefined
+}
+
+interface Sealed {
+  readonly bytes: Uint8Array
+  /** Where each entry ends, in bytes. */
+  readonly ends: ReadonlyArray<number>
 }
 
 export interface ChunkedLog {
   readonly tail: SequencedFrame.Tail
   readonly chunks: Array<Chunk>
-  /** How many of them have been put away. */
-  stored: number
-  /** The one of these that was last read, as text. */
-  recalled: { readonly chunk: Chunk; readonly text: string } | undefined
   /** What the runtime has to know of single entries. */
   notes: Map<number, JobJournal.Note> | undefined
   /** The offset of the oldest entry that is kept. */
@@ -51,14 +52,9 @@ export interface ChunkedLog {
 /** Characters after which a chunk is full. */
 const chunkSize = 16 * 1024
 
-/** Characters behind the newest ones that stay text: about as far as a reader is behind that sets the pace. */
-const fresh = 1024 * 1024
-
 export const make = (job: { readonly id: Ids.JobId; readonly traceId: Ids.TraceId }): ChunkedLog => ({
   tail: SequencedFrame.tail(job.id, job.traceId),
   chunks: [],
-  stored: 0,
-  recalled: undefined,
   notes: undefined,
   first: 0,
   next: 0,
@@ -75,18 +71,22 @@ const lengthOf = (chunk: Chunk): number => chunk.ends.at(-1) ?? 0
 /** A chunk with room. */
 const open = (log: ChunkedLog): Chunk => {
   const last = log.chunks.at(-1)
-  return last !== undefined && lengthOf(last) < chunkSize ? last : add(log, undefined)
+  return last !== undefined && lengthOf(last) < chunkSize ? last : add(log)
 }
 
-const add = (log: ChunkedLog, stored: Uint8Array | undefined): Chunk => {
+const add = (log: ChunkedLog): Chunk => {
   const last = log.chunks.at(-1)
-  if (last !== undefined) flatten(last)
-  const chunk: Chunk = { first: log.next, origin: log.written, kinds: [], ends: [], text: "", pieces: [], stored }
-  log.chunks.push(chunk)
-  for (let at = log.stored; log.written - log.chunks[at]!.origin - lengthOf(log.chunks[at]!) >= fresh; at++) {
-    store(log.chunks[at]!)
-    log.stored = at + 1
+  if (last !== undefined) seal(last)
+  const chunk: Chunk = {
+    first: log.next,
+    origin: log.written,
+    kinds: [],
+    ends: [],
+    text: "",
+    pieces: [],
+    sealed: undefined
   }
+  log.chunks.push(chunk)
   return chunk
 }
 
@@ -99,30 +99,30 @@ const flatten = (chunk: Chunk): string => {
 }
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
-const encode = (pieces: ReadonlyArray<string>): Uint8Array => {
+/** Makes what is full UTF-8. What UTF-8 cannot hold stays as it is. */
+const seal = (chunk: Chunk): void => {
+  if (chunk.sealed !== undefined) return
+  const text = flatten(chunk)
+  const { ends } = chunk
+  const bytes = new Uint8Array(text.length)
+  const { read, written } = encoder.encodeInto(text, bytes)
+  // As a rule a byte is a character.
+  if (read === text.length && written === text.length) chunk.sealed = { bytes, ends }
+  else if (text.isWellFormed()) {
+    let end = 0
+    const places = ends.map((to, index) => (end += Utf8.byteLength(text.slice(ends[index - 1] ?? 0, to))))
+    chunk.sealed = { bytes: encoder.encode(text), ends: places }
+  } else return
+  chunk.text = ""
+}
+
+const sealedOf = (pieces: ReadonlyArray<string>): Sealed => {
   const sizes = pieces.map(Utf8.byteLength)
   const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0))
   let at = 0
   for (const piece of pieces) at += encoder.encodeInto(piece, bytes.subarray(at)).written
-  return bytes
-}
-
-const store = (chunk: Chunk): void => {
-  // What is large is there already; what UTF-8 cannot hold stays as it is.
-  if (chunk.stored !== undefined || !flatten(chunk).isWellFormed()) return
-  chunk.stored = encode([chunk.text])
-  chunk.text = ""
-}
-
-/** An entry that has a chunk for itself is given out as it lies there. */
-const largeOf = ({ ends, stored }: Chunk): Uint8Array | undefined => (ends.length === 1 ? stored : undefined)
-
-const textOf = (log: ChunkedLog, chunk: Chunk): string => {
-  if (chunk.stored === undefined) return flatten(chunk)
-  if (log.recalled?.chunk !== chunk) log.recalled = { chunk, text: decoder.decode(chunk.stored) }
-  return log.recalled.text
+  return { bytes, ends: [at] }
 }
 
 export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
@@ -131,11 +131,13 @@ export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
   const seq = String(log.next + 1)
   const length = job.length + seq.length + between.length + payload.length + after.length
   const pieces = [job, seq, between, payload, after]
-  const isLarge = length >= chunkSize && payload.isWellFormed()
-  const chunk = isLarge ? add(log, encode(pieces)) : open(log)
-  if (!isLarge) chunk.pieces.push(...pieces)
+  const isLarge = length >= chunkSize
+  const chunk = isLarge ? add(log) : open(log)
   chunk.kinds.push(draft.kind)
   chunk.ends.push(lengthOf(chunk) + length)
+  // What is large never becomes one text.
+  if (isLarge && payload.isWellFormed()) chunk.sealed = sealedOf(pieces)
+  else chunk.pieces.push(...pieces)
   if (draft.note !== undefined) log.notes = (log.notes ?? new Map()).set(log.next, draft.note)
   if (draft.type === "job.event") log.written += length
   else {
@@ -186,9 +188,14 @@ export const dropBefore = (log: ChunkedLog, offset: number): void => {
   if (log.notes !== undefined) for (const noted of log.notes.keys()) if (noted < offset) log.notes.delete(noted)
   log.first = offset
   const gone = log.chunks.findIndex((chunk) => chunk.first + chunk.ends.length > offset)
-  const count = log.chunks.splice(0, gone < 0 ? log.chunks.length : gone).length
-  log.stored = Math.max(0, log.stored - count)
+  log.chunks.splice(0, gone < 0 ? log.chunks.length : gone)
 }
+
+const sliceOf = ({ bytes, ends }: Sealed, index: number): Frame.Slice => ({
+  bytes,
+  from: index === 0 ? 0 : ends[index - 1]!,
+  to: ends[index]!
+})
 
 /** The entries after an offset, of about so many characters, at least one if there is one. */
 export const read = (log: ChunkedLog, after: number, characters: number): JobJournal.Page => {
@@ -197,8 +204,8 @@ export const read = (log: ChunkedLog, after: number, characters: number): JobJou
   let taken = 0
   for (let at = start < log.next ? chunkAt(log, start) : log.chunks.length; at < log.chunks.length; at++) {
     const chunk = log.chunks[at]!
-    const large = largeOf(chunk)
-    const text = large === undefined ? textOf(log, chunk) : ""
+    const { sealed } = chunk
+    const text = sealed === undefined ? flatten(chunk) : ""
     for (let index = Math.max(0, start - chunk.first); index < chunk.ends.length; index++) {
       if (taken >= characters && taken > 0) return { firstOffset: start, entries, ended: false }
       const from = index === 0 ? 0 : chunk.ends[index - 1]!
@@ -208,12 +215,10 @@ export const read = (log: ChunkedLog, after: number, characters: number): JobJou
       entries.push({
         type: kind === "" ? log.terminal! : "job.event",
         kind,
-        tail: large ?? text.slice(from, to),
+        tail: sealed === undefined ? text.slice(from, to) : sliceOf(sealed, index),
         note: log.notes?.get(chunk.first + index)
       })
     }
   }
-  // Whoever is here needs what is behind no more.
-  log.recalled = undefined
   return { firstOffset: start, entries, ended: log.terminal !== undefined }
 }
