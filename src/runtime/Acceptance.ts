@@ -21,11 +21,11 @@ import * as Credential from "../protocol/Credential.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import * as Ids from "../protocol/Ids.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
+import * as Json from "../protocol/Json.ts"
 import * as SequencedFrame from "../protocol/SequencedFrame.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import type * as Job from "./Job.ts"
-import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as JobLimits from "./JobLimits.ts"
 import * as JobRunner from "./JobRunner.ts"
@@ -184,7 +184,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const freshTraceId = Effect.provideService(Ids.makeTraceId, SecureRandom.SecureRandom, random)
 
   const requireInput = ({ request }: Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
-    const input = JobContext.stringify(request.input, config.maxInput)
+    const input = Json.stringify(request.input, config.maxInput)
     return Result.isSuccess(input)
       ? Effect.void
       : Effect.fail(

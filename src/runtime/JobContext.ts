@@ -32,7 +32,7 @@ import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Credential from "../protocol/Credential.ts"
 import * as Ids from "../protocol/Ids.ts"
 import * as JobEvent from "../protocol/JobEvent.ts"
-import type * as Json from "../protocol/Json.ts"
+import * as Json from "../protocol/Json.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Delegation from "./Delegation.ts"
 import type * as JobRecord from "./Job.ts"
@@ -141,26 +141,6 @@ const invalid = (field: string, problem: string) =>
   new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
 
 /**
- * JSON text, or why there is none: a value with a cycle, a `BigInt`, one that is nested without end, or one that is too long.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const stringify = (value: unknown, limit: number): Result.Result<string, string> => {
-  try {
-    const text = JSON.stringify(value)
-    if (text === undefined) return Result.fail("cannot be written as JSON")
-    return text.length > limit
-      ? Result.fail(`of ${text.length} characters is longer than ${limit}`)
-      : Result.succeed(text)
-  } catch (cause) {
-    return Result.fail(
-      `cannot be written as JSON: ${cause instanceof Error ? cause.message.split("\n")[0] : "unknown"}`
-    )
-  }
-}
-
-/**
  * A result that was streamed, at least in part.
  */
 export interface Collected {
@@ -233,7 +213,7 @@ const make = (
   const urgently = { urgent: true }
 
   const draft = (kind: string, body: unknown): Result.Result<JobJournal.Draft, ArcpError.InvalidRequest> => {
-    const text = stringify(body, config.maxPayload)
+    const text = Json.stringify(body, config.maxPayload)
     return Result.isFailure(text)
       ? Result.fail(invalid(`${kind} body`, text.failure))
       : Result.succeed({
@@ -304,7 +284,7 @@ const make = (
 
   /** What cannot be shown as it is shows why: it must not be lost for that, nor hide what it came with. */
   const shown = (value: unknown): Json.Json =>
-    Result.match(stringify(value ?? null, config.maxPayload), {
+    Result.match(Json.stringify(value ?? null, config.maxPayload), {
       onSuccess: () => (value ?? null) as Json.Json,
       onFailure: (problem) => `(a value that ${problem})`
     })
@@ -342,7 +322,9 @@ const make = (
     nonEmpty("tool_call", "tool", name, Effect.void).pipe(
       Effect.andThen(
         Effect.fromResult(
-          Result.mapError(stringify(arguments_, config.maxPayload), (problem) => invalid("tool_call.args", problem))
+          Result.mapError(Json.stringify(arguments_, config.maxPayload), (problem) =>
+            invalid("tool_call.args", problem)
+          )
         )
       ),
       Effect.andThen(LeasedTool.call(leased, name, arguments_, run, options))

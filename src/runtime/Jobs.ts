@@ -20,13 +20,13 @@ import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as JobEvent from "../protocol/JobEvent.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
+import * as Json from "../protocol/Json.ts"
 import * as SequencedFrame from "../protocol/SequencedFrame.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Acceptance from "./Acceptance.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
 import * as Job from "./Job.ts"
 import type * as Delegation from "./Delegation.ts"
-import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
 import type * as JobRunner from "./JobRunner.ts"
 import * as JobStore from "./JobStore.ts"
@@ -255,7 +255,7 @@ export const layer: Layer.Layer<
         ...(child.constraints === undefined ? undefined : { lease_constraints: child.constraints })
       }
       // An input that is as long as an event may be has no room in one.
-      const whole = JobContext.stringify({ ...body, input }, config.maxPayload)
+      const whole = Json.stringify({ ...body, input }, config.maxPayload)
       const text = Result.getOrElse(whole, () => JSON.stringify(body))
       const head = SequencedFrame.payloadHead("delegate", Timestamp.format(yield* Clock.currentTimeMillis))
       const note: JobJournal.Note = { _tag: "Child", job: child.id }
