@@ -18,25 +18,23 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Option, Record, Result, type Scope, Sink, Stream } from "effect"
+import { Clock, Context, Effect, Option, Result, type Scope, Sink, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Budget from "../authority/Budget.ts"
 import type * as Budgets from "../authority/Budgets.ts"
-import * as JobEmitter from "../authority/JobEmitter.ts"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as LeasedJob from "../leased/LeasedJob.ts"
 import * as LeasedTool from "../leased/LeasedTool.ts"
-import * as RemainingBudget from "../authority/RemainingBudget.ts"
 import * as Amount from "../protocol/Amount.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Credential from "../protocol/Credential.ts"
 import * as Ids from "../protocol/Ids.ts"
 import * as JobEvent from "../protocol/JobEvent.ts"
 import * as Json from "../protocol/Json.ts"
-import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Delegation from "./Delegation.ts"
 import type * as JobRecord from "./Job.ts"
 import * as ResultWriter from "./internal/resultWriter.ts"
+import * as Voice from "./internal/voice.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
@@ -201,75 +199,17 @@ export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJou
   })
 
 const make = (
-  { account, cancellation, credentials, delegate, epoch, guard, isEnding, record, scope }: Job,
+  job: Job,
   journal: JobJournal.JobJournal["Service"],
   config: RuntimeConfig.RuntimeConfig,
   random: SecureRandom.SecureRandom["Service"],
   clock: Clock.Clock
 ): Made => {
+  const { account, cancellation, credentials, delegate, guard, record, scope } = job
   let collected = Option.none<Collected>()
 
-  const head = headOfPayloads()
-  const urgently = { urgent: true }
-
-  const draft = (kind: string, body: unknown): Result.Result<JobJournal.Draft, ArcpError.InvalidRequest> => {
-    const text = Json.stringify(body, config.maxPayload)
-    return Result.isFailure(text)
-      ? Result.fail(invalid(`${kind} body`, text.failure))
-      : Result.succeed({
-          type: "job.event",
-          kind,
-          payload: head(kind, clock.currentTimeMillisUnsafe()) + text.success + "}"
-        })
-  }
-
-  const tell = (draft: JobJournal.Draft): Effect.Effect<void> =>
-    Effect.catch(journal.append(record.id, epoch, [draft], isEnding() ? urgently : undefined), speaksNoMore)
-
-  const append = (kind: string, body: unknown): Effect.Effect<void, ArcpError.InvalidRequest> =>
-    Effect.suspend(() => {
-      const made = draft(kind, body)
-      return Result.isFailure(made) ? Effect.fail(made.failure) : tell(made.success)
-    })
-
-  let told = RemainingBudget.nothing
-
-  /** Whether this lease, or one above it, caps the currency: what a host caps besides is not the job's to tell. */
-  const isCapped = ({ currency }: Budget.Standing) => guard.tenures.some(({ lease }) => lease.budget.has(currency))
-
-  /** A metric, and with a cost what is then left, if that has changed by much. Some clients read the labels from `dims`. */
-  const tellMetric = (body: JobEvent.Body<"metric">): Effect.Effect<void, ArcpError.InvalidRequest> => {
-    const { dimensions, name, value } = body
-    if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
-    if (name === JobEvent.budgetRemaining) {
-      return Effect.fail(invalid("metric.name", `${name} is what the runtime says of a budget`))
-    }
-    const made = draft("metric", dimensions === undefined ? body : { ...body, dims: dimensions })
-    if (Result.isFailure(made)) return Effect.fail(made.failure)
-    const metric = made.success
-    const cost = costOf(body)
-    if (cost === undefined) return tell(metric)
-    if (Result.isFailure(cost)) return Effect.fail(invalid("metric.value", cost.failure))
-    // Nothing comes between a cost and its being counted, and once it is counted it is told, once.
-    return Effect.uninterruptibleMask(
-      Effect.fnUntraced(function* (restore) {
-        const charged = account === undefined ? notCounted : yield* account.charge([cost.success])
-        const remaining = RemainingBudget.tell(told, charged.standings.filter(isCapped))
-        told = remaining.told
-        const drafts = [
-          metric,
-          ...remaining.metrics.flatMap((body) => Result.getSuccess(draft("metric", body)).pipe(Option.toArray))
-        ] as const
-        const waited = yield* Effect.exit(restore(journal.room(record.id, urgently)))
-        yield* Effect.catch(journal.append(record.id, epoch, drafts, { forced: true, ledger: charged.entries }), () =>
-          Effect.forEach(charged.entries, (entry) => journal.record(record.id, epoch, entry)).pipe(
-            Effect.andThen(speaksNoMore)
-          )
-        )
-        return yield* waited
-      })
-    )
-  }
+  const voice = Voice.make(job, journal, config, clock)
+  const { append } = voice
 
   const nonEmpty = (kind: string, field: string, value: string, then: Effect.Effect<void, ArcpError.InvalidRequest>) =>
     value === "" ? Effect.fail(invalid(`${kind}.${field}`, "must not be empty")) : then
@@ -282,38 +222,9 @@ const make = (
       ? Effect.fail(invalid("tool_result", "needs exactly one of result and error"))
       : append("tool_result", result)
 
-  /** What cannot be shown as it is shows why: it must not be lost for that, nor hide what it came with. */
-  const shown = (value: unknown): Json.Json =>
-    Result.match(Json.stringify(value ?? null, config.maxPayload), {
-      onSuccess: () => (value ?? null) as Json.Json,
-      onFailure: (problem) => `(a value that ${problem})`
-    })
-
-  const showable = (body: { readonly [member: string]: unknown }) =>
-    Record.map(body, (member, name) => {
-      if (name !== "error") return shown(member)
-      const { code, message, retryable } = member as ArcpError.Payload
-      return { code, message: message.slice(0, 1024), retryable }
-    })
-
-  /** A metric that cannot be shown as it is must be counted all the same. */
-  const emitMetric = (body: JobEvent.Body<"metric">) =>
-    Effect.catch(tellMetric(body), () => {
-      const { name, unit, value } = body
-      return tellMetric({ name, value, ...(unit === undefined ? undefined : { unit }) })
-    })
-
-  const emitter = JobEmitter.JobEmitter.of({
-    emit: (kind, body) =>
-      (kind === "metric"
-        ? emitMetric(body as JobEvent.Body<"metric">)
-        : Effect.catch(append(kind, body), () => append(kind, showable(body)))
-      ).pipe(Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message)))
-  })
-
   const leased = LeasedJob.make({
     guard,
-    emitter,
+    emitter: voice.emitter,
     nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`),
     scope
   })
@@ -377,7 +288,7 @@ const make = (
     thought: (text) => append("thought", { text }),
     status: (phase, message) =>
       nonEmpty("status", "phase", phase, append("status", message === undefined ? { phase } : { phase, message })),
-    metric: (name, value, options) => nonEmpty("metric", "name", name, tellMetric({ name, value, ...options })),
+    metric: (name, value, options) => nonEmpty("metric", "name", name, voice.metric({ name, value, ...options })),
     budget: account === undefined ? Effect.succeed(nothingCapped) : account.available,
     reserve: (amounts, use) =>
       Effect.flatMap(
@@ -413,26 +324,3 @@ const make = (
 }
 
 const nothingCapped: Budget.Amounts = new Map()
-
-const notCounted: Budgets.Charged = { entries: [], standings: [] }
-
-/** The cost that a metric reports, or why it cannot be one; nothing if it reports none, or in no currency. */
-const costOf = ({ name, unit, value }: JobEvent.Body<"metric">): Result.Result<Amount.Amount, string> | undefined => {
-  if (!name.startsWith(JobEvent.costPrefix)) return undefined
-  if (value < 0) return Result.fail("a cost must not be negative")
-  return unit !== undefined && Amount.isCurrency(unit) ? Amount.fromNumber(unit, value) : undefined
-}
-
-/** The job has ended: whoever still speaks for it ends too. */
-const speaksNoMore = () => Effect.interrupt
-
-/** Writes how the payload of an event begins. What is said at one time and of one kind begins alike. */
-const headOfPayloads = () => {
-  let last = { kind: "", millis: Number.NaN, text: "" }
-  return (kind: string, millis: number): string => {
-    if (last.millis !== millis || last.kind !== kind) {
-      last = { kind, millis, text: `{"kind":${JSON.stringify(kind)},"ts":"${Timestamp.format(millis)}","body":` }
-    }
-    return last.text
-  }
-}
