@@ -368,10 +368,11 @@ const deny = (operation: Operation.Operation, reason: string) => {
 }
 
 const invalid = (field: string, reason: string, pattern?: string) =>
-  new ArcpError.InvalidRequest({
-    message: `${field}: ${reason}`,
-    details: pattern === undefined ? { field } : { field, pattern: pattern.slice(0, 256).toWellFormed() }
-  })
+  ArcpError.invalidField(
+    field,
+    reason,
+    pattern === undefined ? undefined : { pattern: pattern.slice(0, 256).toWellFormed() }
+  )
 
 const quote = (text: string) => JSON.stringify(text.slice(0, 64))
 

@@ -150,11 +150,7 @@ export const make = (lease: Lease.Lease, { account, parent }: Options = {}): Eff
     )
   })
 
-const negative = (index: number) =>
-  new ArcpError.InvalidRequest({
-    message: `amounts[${index}]: an amount is not negative`,
-    details: { field: `amounts[${index}]` }
-  })
+const negative = (index: number) => ArcpError.invalidField(`amounts[${index}]`, "an amount is not negative")
 
 const hour = 3_600_000
 

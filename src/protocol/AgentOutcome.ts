@@ -93,10 +93,7 @@ export const encodeInput = <Input extends Schema.Top>(
     Effect.provideContext(services),
     Effect.mapError((issue) => {
       const { field, problem } = Codec.describe(issue)
-      return new ArcpError.InvalidRequest({
-        message: `${within("input", field)}: ${problem}`,
-        details: { field: within("input", field) }
-      })
+      return ArcpError.invalidField(within("input", field), problem)
     }),
     // What a schema encodes to is checked to be JSON when it is written.
     Effect.map((encoded) => (encoded ?? null) as Json.Json)

@@ -174,6 +174,15 @@ export const table = {
 } as const satisfies { readonly [Tag in ArcpError["_tag"]]: Row }
 
 /**
+ * The refusal of a request for what one of its fields says, which the message and the details name.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const invalidField = (field: string, problem: string, details?: Json.JsonObject): InvalidRequest =>
+  new InvalidRequest({ message: `${field}: ${problem}`, details: { field, ...details } })
+
+/**
  * The fifteen codes as they travel.
  *
  * @category models

@@ -93,7 +93,7 @@ export const make = (maxBytes: number): ResultAssembler => ({
 })
 
 const invalid = (result_id: string, field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field, result_id } })
+  ArcpError.invalidField(field, problem, { result_id })
 
 const isSame = (a: Chunk, b: Chunk) => a.data === b.data && a.encoding === b.encoding && a.more === b.more
 

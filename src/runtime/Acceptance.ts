@@ -118,10 +118,7 @@ const over = (job: Ids.JobId) =>
   new ArcpError.InvalidRequest({ message: "The job that delegates has ended", details: { parent_job_id: job } })
 
 const unNegotiated = (field: string, feature: Feature.Feature) =>
-  new ArcpError.InvalidRequest({
-    message: `${field}: the session did not negotiate ${feature}`,
-    details: { field, feature }
-  })
+  ArcpError.invalidField(field, `the session did not negotiate ${feature}`, { feature })
 
 /** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
 const requireFeatures = ({ features, request }: Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
@@ -187,12 +184,7 @@ export const make = Effect.fnUntraced(function* (options: {
     const input = Json.stringify(request.input, config.maxInput)
     return Result.isSuccess(input)
       ? Effect.void
-      : Effect.fail(
-          new ArcpError.InvalidRequest({
-            message: `payload.input: ${input.failure}`,
-            details: { field: "payload.input", limit: config.maxInput }
-          })
-        )
+      : Effect.fail(ArcpError.invalidField("payload.input", input.failure, { limit: config.maxInput }))
   }
 
   const countAsked = (parent: RunningJob.RunningJob, change: number) =>

@@ -161,10 +161,7 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
             Effect.mapBoth({
               onFailure: (issue) => {
                 const { field, problem } = Codec.describe(issue)
-                return new ArcpError.InvalidRequest({
-                  message: `${at("payload.input", field)}: ${problem}`,
-                  details: { field: at("payload.input", field) }
-                })
+                return ArcpError.invalidField(at("payload.input", field), problem)
               },
               // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service that
               // the agent did not ask for by its type is not within its reach. Tools are among the surroundings, and become the job's.

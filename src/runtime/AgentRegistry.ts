@@ -88,10 +88,7 @@ export const layer: Layer.Layer<AgentRegistry> = Layer.sync(AgentRegistry, () =>
     resolve: Effect.fnUntraced(function* (reference) {
       const parsed = AgentRef.parse(reference)
       if (Result.isFailure(parsed)) {
-        return yield* new ArcpError.InvalidRequest({
-          message: `payload.agent: ${parsed.failure}`,
-          details: { field: "payload.agent" }
-        })
+        return yield* ArcpError.invalidField("payload.agent", parsed.failure)
       }
       const { name, version } = parsed.success
       const versions = agents.get(name)

@@ -135,9 +135,6 @@ export class JobContext extends Context.Service<
   }
 >()("arcp/runtime/JobContext") {}
 
-const invalid = (field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
-
 /**
  * A result that was streamed, at least in part.
  */
@@ -212,14 +209,14 @@ const make = (
   const { append } = voice
 
   const nonEmpty = (kind: string, field: string, value: string, then: Effect.Effect<void, ArcpError.InvalidRequest>) =>
-    value === "" ? Effect.fail(invalid(`${kind}.${field}`, "must not be empty")) : then
+    value === "" ? Effect.fail(ArcpError.invalidField(`${kind}.${field}`, "must not be empty")) : then
 
   const toolCall = (call: JobEvent.Body<"tool_call">) =>
     nonEmpty("tool_call", "tool", call.tool, append("tool_call", call))
 
   const toolResult = (result: JobEvent.Body<"tool_result">) =>
     (result.error === undefined) === (result.result === undefined)
-      ? Effect.fail(invalid("tool_result", "needs exactly one of result and error"))
+      ? Effect.fail(ArcpError.invalidField("tool_result", "needs exactly one of result and error"))
       : append("tool_result", result)
 
   const leased = LeasedJob.make({
@@ -234,7 +231,7 @@ const make = (
       Effect.andThen(
         Effect.fromResult(
           Result.mapError(Json.stringify(arguments_, config.maxPayload), (problem) =>
-            invalid("tool_call.args", problem)
+            ArcpError.invalidField("tool_call.args", problem)
           )
         )
       ),
@@ -245,7 +242,7 @@ const make = (
 
   /** One result is streamed, by one writer: whoever begins has it, until it fails with nothing sent. */
   const beginResult = Effect.suspend(() => {
-    if (isStreaming) return Effect.fail(invalid("streamResult", "the job has streamed a result already"))
+    if (isStreaming) return Effect.fail(ArcpError.invalidField("streamResult", "the job has streamed a result already"))
     isStreaming = true
     return Effect.map(Effect.provideService(Ids.makeResultId, SecureRandom.SecureRandom, random), (id) => {
       const emit = (chunk: JobEvent.Body<"result_chunk">) => {
@@ -293,17 +290,19 @@ const make = (
     reserve: (amounts, use) =>
       Effect.flatMap(
         Effect.forEach(typeof amounts === "string" ? [amounts] : amounts, (text, index) =>
-          Effect.mapError(Effect.fromResult(Amount.parse(text)), (problem) => invalid(`amounts[${index}]`, problem))
+          Effect.mapError(Effect.fromResult(Amount.parse(text)), (problem) =>
+            ArcpError.invalidField(`amounts[${index}]`, problem)
+          )
         ),
         (amounts) => guard.reserve(amounts, use)
       ),
     progress: (progress) => {
       const { current, total } = progress
       if (!(Number.isFinite(current) && current >= 0)) {
-        return Effect.fail(invalid("progress.current", "must be a number, not negative"))
+        return Effect.fail(ArcpError.invalidField("progress.current", "must be a number, not negative"))
       }
       if (total !== undefined && !(Number.isFinite(total) && total >= current)) {
-        return Effect.fail(invalid("progress.total", "must be a number, not below current"))
+        return Effect.fail(ArcpError.invalidField("progress.total", "must be a number, not below current"))
       }
       return append("progress", progress)
     },
@@ -313,7 +312,7 @@ const make = (
     emit: (kind, body) =>
       JobEvent.isVendorKind(kind)
         ? append(kind, body)
-        : Effect.fail(invalid("kind", "must be x-vendor.<vendor>.<name>")),
+        : Effect.fail(ArcpError.invalidField("kind", "must be x-vendor.<vendor>.<name>")),
     tool,
     resultSink,
     credentials,

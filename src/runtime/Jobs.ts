@@ -211,10 +211,7 @@ export const layer: Layer.Layer<
       if (!(yield* isSubmitter({ record, submitters }, session))) return yield* notSubmitter(id)
       const job = running(id)
       if (job === undefined) {
-        return yield* new ArcpError.InvalidRequest({
-          message: "payload.parent_job_id: this job has ended",
-          details: { field: "payload.parent_job_id" }
-        })
+        return yield* ArcpError.invalidField("payload.parent_job_id", "this job has ended")
       }
       return { job, delegateId: yield* freshDelegateId, detached: false, reservation: undefined }
     })

@@ -28,9 +28,6 @@ export interface Voice {
   readonly emitter: JobEmitter.JobEmitter["Service"]
 }
 
-const invalid = (field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
-
 export const make = (
   {
     account,
@@ -49,7 +46,7 @@ export const make = (
   const draft = (kind: string, body: unknown): Result.Result<JobJournal.Draft, ArcpError.InvalidRequest> => {
     const text = Json.stringify(body, config.maxPayload)
     return Result.isFailure(text)
-      ? Result.fail(invalid(`${kind} body`, text.failure))
+      ? Result.fail(ArcpError.invalidField(`${kind} body`, text.failure))
       : Result.succeed({
           type: "job.event",
           kind,
@@ -74,16 +71,16 @@ export const make = (
   // Some clients read the labels from `dims`.
   const metric: Voice["metric"] = (body) => {
     const { dimensions, name, value } = body
-    if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
+    if (!Number.isFinite(value)) return Effect.fail(ArcpError.invalidField("metric.value", "must be a finite number"))
     if (name === JobEvent.budgetRemaining) {
-      return Effect.fail(invalid("metric.name", `${name} is what the runtime says of a budget`))
+      return Effect.fail(ArcpError.invalidField("metric.name", `${name} is what the runtime says of a budget`))
     }
     const made = draft("metric", dimensions === undefined ? body : { ...body, dims: dimensions })
     if (Result.isFailure(made)) return Effect.fail(made.failure)
     const reported = made.success
     const cost = costOf(body)
     if (cost === undefined) return tell(reported)
-    if (Result.isFailure(cost)) return Effect.fail(invalid("metric.value", cost.failure))
+    if (Result.isFailure(cost)) return Effect.fail(ArcpError.invalidField("metric.value", cost.failure))
     // Nothing comes between a cost and its being counted, and once it is counted it is told, once.
     return Effect.uninterruptibleMask(
       Effect.fnUntraced(function* (restore) {
