@@ -30,6 +30,7 @@ import * as Operation from "../authority/Operation.ts"
 import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as LeasedToolkit from "../leased/LeasedToolkit.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
+import * as AgentOutcome from "../protocol/AgentOutcome.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Json from "../protocol/Json.ts"
@@ -143,13 +144,11 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
             ): Effect.Effect<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError, Output["EncodingServices"]> =>
               output instanceof JobContext.StreamedResult
                 ? Effect.succeed(output)
-                : (Effect.mapError(encode(output), (issue) => {
-                    const { field, problem } = Codec.describe(issue)
-                    return new ArcpError.InternalError({
-                      message: `The result does not fit the agent's contract: ${at("result", field)}: ${problem}`,
-                      details: { field: at("result", field) }
-                    })
-                  }) as Effect.Effect<Json.Json, ArcpError.ArcpError, Output["EncodingServices"]>)
+                : (Effect.mapError(encode(output), AgentOutcome.misfit) as Effect.Effect<
+                    Json.Json,
+                    ArcpError.ArcpError,
+                    Output["EncodingServices"]
+                  >)
           )
         )
 
@@ -160,8 +159,8 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
           decode(input).pipe(
             Effect.mapBoth({
               onFailure: (issue) => {
-                const { field, problem } = Codec.describe(issue)
-                return ArcpError.invalidField(at("payload.input", field), problem)
+                const { field, problem } = Codec.describe(issue, "payload.input")
+                return ArcpError.invalidField(field, problem)
               },
               // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service that
               // the agent did not ask for by its type is not within its reach. Tools are among the surroundings, and become the job's.
@@ -183,9 +182,6 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
       })
     })
   )
-
-const at = (root: string, field: string) =>
-  field === "" ? root : field.startsWith("[") ? root + field : `${root}.${field}`
 
 /** Finds the protocol error under the errors of services that wrap one. */
 const unwrap = (error: unknown): ArcpError.ArcpError | undefined => {

@@ -88,10 +88,7 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
     const { fromJobSeq } = options
     const history = options.history ?? fromJobSeq !== undefined
     if (fromJobSeq !== undefined && !session.declared) {
-      return yield* new ArcpError.InvalidRequest({
-        message: "fromJobSeq: this runtime does not number the events of a job",
-        details: { field: "from_job_seq" }
-      })
+      return yield* ArcpError.invalidField("from_job_seq", "this runtime does not number the events of a job")
     }
     const start = history && session.declared ? (fromJobSeq ?? 0) : undefined
     const followed = Observation.make(session, id, start, false)
