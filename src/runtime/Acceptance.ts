@@ -13,16 +13,12 @@ import * as Credentials from "../authority/Credentials.ts"
 import * as Lease from "../authority/Lease.ts"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as Leases from "../authority/Leases.ts"
-import * as Operation from "../authority/Operation.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
-import * as Credential from "../protocol/Credential.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import * as Ids from "../protocol/Ids.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
-import * as Json from "../protocol/Json.ts"
-import * as SequencedFrame from "../protocol/SequencedFrame.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import type * as Job from "./Job.ts"
@@ -32,6 +28,8 @@ import * as JobRunner from "./JobRunner.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as RunningJob from "./RunningJob.ts"
+import * as Decision from "./internal/decision.ts"
+import * as Provisioning from "./internal/provisioning.ts"
 import * as Turns from "./internal/turns.ts"
 
 /**
@@ -117,28 +115,37 @@ interface Place {
 const over = (job: Ids.JobId) =>
   new ArcpError.InvalidRequest({ message: "The job that delegates has ended", details: { parent_job_id: job } })
 
-const unNegotiated = (field: string, feature: Feature.Feature) =>
-  ArcpError.invalidField(field, `the session did not negotiate ${feature}`, { feature })
-
-/** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
-const requireFeatures = ({ features, request }: Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
-  const lease = request.lease_request ?? {}
-  if (Object.hasOwn(lease, "cost.budget") && !features.has("cost.budget")) {
-    return Effect.fail(unNegotiated("payload.lease_request.cost.budget", "cost.budget"))
+const recordOf = (
+  { features, parent, principal, request, secure, session }: Ask,
+  agent: string,
+  lease: Lease.Lease,
+  { createdAt, id, traceId }: Pick<Job.JobRecord, "createdAt" | "id" | "traceId">
+): Job.JobRecord => {
+  const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
+  return {
+    id,
+    agent,
+    principal: principal.id,
+    session,
+    traceId,
+    parent: parent?.job.record.id,
+    lease: lease.grants,
+    constraints,
+    features: secure ? features : Provisioning.without(features),
+    maxRuntime: request.max_runtime_sec,
+    createdAt,
+    accepted: {
+      job_id: id,
+      agent,
+      lease: lease.grants,
+      ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
+      ...(Object.hasOwn(lease.grants, "cost.budget") ? { budget: Budget.toNumbers(lease.budget) } : undefined),
+      accepted_at: Timestamp.format(createdAt),
+      trace_id: traceId,
+      ...(parent === undefined ? undefined : { parent_job_id: parent.job.record.id, delegate_id: parent.delegateId })
+    }
   }
-  if (Object.hasOwn(lease, "model.use") && !features.has("model.use")) {
-    return Effect.fail(unNegotiated("payload.lease_request.model.use", "model.use"))
-  }
-  return request.lease_constraints?.expires_at !== undefined && !features.has("lease_expires_at")
-    ? Effect.fail(unNegotiated("payload.lease_constraints.expires_at", "lease_expires_at"))
-    : Effect.void
 }
-
-/** What is asked for over a line that is not safe gets none, nor does what comes of it (§14). */
-const withoutCredentials = (features: ReadonlySet<Feature.Feature>): ReadonlySet<Feature.Feature> =>
-  features.has("provisioned_credentials")
-    ? new Set(Array.from(features).filter((feature) => feature !== "provisioned_credentials"))
-    : features
 
 /**
  * `onEnd` is called when a job has ended; `delegate` is what the agents delegate with.
@@ -163,8 +170,7 @@ export const make = Effect.fnUntraced(function* (options: {
   | SecureRandom.SecureRandom
 > {
   const config = yield* RuntimeConfig.RuntimeConfig
-  const registry = yield* AgentRegistry.AgentRegistry
-  const leases = yield* Leases.Leases
+  const decision = yield* Decision.make
   const budgets = yield* Budgets.Budgets
   const credentials = yield* Credentials.Credentials
   const store = yield* JobStore.JobStore
@@ -179,13 +185,6 @@ export const make = Effect.fnUntraced(function* (options: {
   const turns = Turns.make()
   const freshJobId = Effect.provideService(Ids.makeJobId, SecureRandom.SecureRandom, random)
   const freshTraceId = Effect.provideService(Ids.makeTraceId, SecureRandom.SecureRandom, random)
-
-  const requireInput = ({ request }: Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
-    const input = Json.stringify(request.input, config.maxInput)
-    return Result.isSuccess(input)
-      ? Effect.void
-      : Effect.fail(ArcpError.invalidField("payload.input", input.failure, { limit: config.maxInput }))
-  }
 
   const countAsked = (parent: RunningJob.RunningJob, change: number) =>
     Effect.sync(() => void asked.set(parent, (asked.get(parent) ?? 0) + change))
@@ -210,31 +209,6 @@ export const make = Effect.fnUntraced(function* (options: {
         : Effect.fail(JobLimits.exceeded("children_per_job", config.maxChildren, 1000))
     )
   }
-
-  /** What is asked about is the agent as it is resolved: a grant for one version is none for what a bare name means today. */
-  const requireGrant = ({ parent, request }: Ask): Effect.Effect<AgentRegistry.Registered, Refusal> => {
-    const resolved = registry.resolve(request.agent)
-    if (parent === undefined) return resolved
-    const granted = (reference: string) => parent.job.guard.authorize(Operation.agentDelegate(reference))
-    return resolved.pipe(
-      // Who may not delegate to an agent need not know whether it is there.
-      Effect.tapError((error) => (error._tag === "InvalidRequest" ? Effect.void : granted(request.agent))),
-      Effect.tap(({ contract }) => granted(AgentContract.reference(contract)))
-    )
-  }
-
-  const leaseOf = Effect.fnUntraced(function* ({ parent, principal, request }: Ask, agent: string) {
-    const granted = yield* leases.grant({
-      principal,
-      agent,
-      request: request.lease_request,
-      constraints: request.lease_constraints
-    })
-    if (parent === undefined) return granted
-    const now = yield* Clock.currentTimeMillis
-    // What the parent has left is for the ledger to say, in the step in which it sets it aside.
-    return yield* Effect.fromResult(Lease.restrict(parent.job.guard.lease, granted, { now }))
-  })
 
   /** What is to be spent counts from here on; a job that nobody bounds needs no account. */
   const openAccount = (
@@ -266,6 +240,8 @@ export const make = Effect.fnUntraced(function* (options: {
     )
   }
 
+  const provisioned = Provisioning.make(credentials, journal, (job) => running.get(job)?.account)
+
   const accept: Acceptance["accept"] = (ask, told) => withinBounds(ask, admitted(ask, told))
 
   const admitted: Acceptance["accept"] = Effect.fnUntraced(function* (ask, told) {
@@ -285,99 +261,16 @@ export const make = Effect.fnUntraced(function* (options: {
     told: (record: Job.JobRecord) => Effect.Effect<void>,
     place: Place
   ): Effect.fn.Return<Outcome, Refusal> {
-    const { parent, principal, request, session } = ask
-    yield* requireInput(ask)
-    const agent = yield* requireGrant(ask)
+    const { agent, lease, prepared } = yield* decision(ask)
     const reference = AgentContract.reference(agent.contract)
-    yield* requireFeatures(ask)
-    const lease = yield* leaseOf(ask, reference)
-    const prepared = yield* agent.prepare(request.input)
-
     const id = yield* freshJobId
     const traceId = Option.isSome(ask.traceId) ? ask.traceId.value : yield* freshTraceId
     const createdAt = yield* Clock.currentTimeMillis
-    const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
-    const features = ask.secure ? ask.features : withoutCredentials(ask.features)
-    const accepted: JobMessage.Accepted["payload"] = {
-      job_id: id,
-      agent: reference,
-      lease: lease.grants,
-      ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
-      ...(Object.hasOwn(lease.grants, "cost.budget") ? { budget: Budget.toNumbers(lease.budget) } : undefined),
-      accepted_at: Timestamp.format(createdAt),
-      trace_id: traceId,
-      ...(parent === undefined ? undefined : { parent_job_id: parent.job.record.id, delegate_id: parent.delegateId })
-    }
-    const record: Job.JobRecord = {
-      id,
-      agent: reference,
-      principal: principal.id,
-      session,
-      traceId,
-      parent: parent?.job.record.id,
-      lease: lease.grants,
-      constraints,
-      features,
-      maxRuntime: request.max_runtime_sec,
-      createdAt,
-      accepted
-    }
+    const record = recordOf(ask, reference, lease, { id, traceId, createdAt })
     const started = start({ ask, agent, lease, prepared, record, place }, told)
-    return yield* features.has("provisioned_credentials") ? provisioned(ask, lease, record, started) : started
-  })
-
-  /** Has credentials minted first, for they come with the acceptance; if the job does not come to be they are void again (§9.8.2). */
-  const provisioned = (
-    { parent }: Ask,
-    lease: Lease.Lease,
-    record: Job.JobRecord,
-    started: Effect.Effect<Outcome, Refusal>
-  ): Effect.Effect<Outcome, Refusal> => {
-    const revoked = credentials.revokeAll(record.id)
-    /** Whether a job has ended from which this one has its authority: what it leaves behind must not get any of its own (§9.8.2). */
-    const isLeft = () => parent !== undefined && RunningJob.lineage(parent.job).some((job) => job.isOver())
-    const issued = () =>
-      credentials.issueFor(
-        {
-          job: record.id,
-          agent: record.agent,
-          principal: record.principal,
-          parent: Option.fromUndefinedOr(record.parent),
-          lease,
-          // What is to be spent of a parent's budget bounds a child that has none.
-          budget: Effect.suspend(() => {
-            const account = running.get(record.id)?.account
-            if (account !== undefined && lease.budget.size > 0) return account.available
-            const shared = parent?.job.account
-            return lease.budget.size === 0 && shared !== undefined ? shared.available : Effect.succeed(lease.budget)
-          })
-        },
-        { secure: true, onRotated: (credential, told) => rotated(record, credential, told) },
-        () =>
-          // Looked at again, for that may have been while they were minted.
-          isLeft()
-            ? Effect.andThen(revoked, started)
-            : Effect.tap(started, ({ _tag }) => (_tag === "Started" ? Effect.void : revoked))
-      )
-    return Effect.suspend(() => (isLeft() ? started : issued()))
-  }
-
-  /** The new value stands in no journal: the outbox of the submitter adds it, and says when it was sent. */
-  const rotated = Effect.fnUntraced(function* (
-    { id }: Job.JobRecord,
-    credential: Ids.CredentialId,
-    told: Effect.Effect<void>
-  ) {
-    const isTold = (yield* credentials.current(id)).some((one) => one.id === credential && Credential.isDefined(one))
-    if (!isTold) return
-    const body = { phase: "credential_rotated", id: credential, credential_id: credential }
-    const draft: JobJournal.Draft = {
-      type: "job.event",
-      kind: "status",
-      payload: `${SequencedFrame.payloadHead("status", Timestamp.format(yield* Clock.currentTimeMillis))}${JSON.stringify(body)}}`,
-      note: { _tag: "Rotated", credential }
-    }
-    yield* Effect.ignore(Effect.andThen(journal.append(id, 1, [draft], { forced: true }), told))
+    return yield* record.features.has("provisioned_credentials")
+      ? provisioned({ record, lease, parent: ask.parent?.job }, started)
+      : started
   })
 
   /** From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent. */
