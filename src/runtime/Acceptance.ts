@@ -46,7 +46,7 @@ export interface Ask {
   /** Whether credentials may be issued to who asks (§14). */
   readonly secure: boolean
   readonly traceId: Option.Option<Ids.TraceId>
-  /** The span in which it is asked for. */
+  /** The span in which it is asked for, if who asks told of one. */
   readonly span: Tracer.AnySpan | undefined
   readonly request: JobMessage.Submit["payload"]
   readonly claim: Option.Option<Job.Claim>
