@@ -15,10 +15,10 @@ import type * as Authenticator from "../authority/Authenticator.ts"
 import type * as Credentials from "../authority/Credentials.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
-import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
+import type * as Profile from "../protocol/Profile.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Dispatcher from "./Dispatcher.ts"
 import * as AlarmClock from "./internal/alarmClock.ts"
@@ -41,7 +41,7 @@ export interface Agreement {
   readonly principal: Authenticator.Principal
   readonly features: ReadonlySet<Feature.Feature>
   /** The habits of the client at the other end. */
-  readonly profile: Dialect.Profile
+  readonly profile: Profile.Profile
 }
 
 /**

@@ -20,9 +20,9 @@
  * @since 0.1.0
  */
 import { Clock, Context, Duration, Effect, Layer, Option, Queue, Schema, type Scope } from "effect"
-import type * as Dialect from "../protocol/Dialect.ts"
 import * as Feature from "../protocol/Feature.ts"
 import type * as Json from "../protocol/Json.ts"
+import type * as Profile from "../protocol/Profile.ts"
 import * as Version from "../protocol/Version.ts"
 import * as Connection from "../session/Connection.ts"
 import type * as MemoryTransport from "../transport/MemoryTransport.ts"
@@ -84,8 +84,8 @@ export interface HelloOptions {
   readonly token?: string
   /** What is offered. Default {@link features}. */
   readonly features?: ReadonlyArray<string>
-  /** Whose habits are shown, see `Dialect.recognize`. Default `standard`. */
-  readonly profile?: Dialect.Profile
+  /** Whose habits are shown, see `Profile.recognize`. Default `standard`. */
+  readonly profile?: Profile.Profile
 }
 
 /**
