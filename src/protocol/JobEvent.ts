@@ -101,12 +101,6 @@ export type Kind = keyof typeof bodies
 export type Body<K extends Kind> = (typeof bodies)[K]["Type"]
 
 /**
- * @category predicates
- * @since 0.1.0
- */
-export const isKind = (kind: string): kind is Kind => Object.hasOwn(bodies, kind)
-
-/**
  * A vendor's kind: `x-vendor.<vendor>.<name>`.
  *
  * @category models

@@ -21,7 +21,7 @@ export interface Options {
 }
 
 /** What asks for it, from where the reading has come to: said again, it goes on from there. */
-export const frame =
+const frame =
   (self: ClientSession, followed: Job.Followed, { history }: Options) =>
   (id: Ids.MessageId): string => {
     const { cursor, id: job_id } = followed
