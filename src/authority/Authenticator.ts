@@ -28,6 +28,8 @@ export const Principal = Schema.Struct({
 export type Principal = typeof Principal.Type
 
 /**
+ * Says who it is that shows these credentials (§6.1).
+ *
  * @category services
  * @since 0.1.0
  */
@@ -93,6 +95,8 @@ export class InvalidEntry extends Schema.TaggedError<InvalidEntry>("arcp/authori
 const isPrincipal = Schema.is(Principal)
 
 /**
+ * A token that does not change, and whom it stands for.
+ *
  * @category options
  * @since 0.1.0
  */

@@ -86,6 +86,8 @@ export interface Standing {
 }
 
 /**
+ * What is spent and set aside of each currency that is capped: a value, which entries change.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -185,6 +187,8 @@ export const apply = (self: Budget, entry: Entry): Budget => {
 }
 
 /**
+ * The budget after these entries.
+ *
  * @category combinators
  * @since 0.1.0
  */
@@ -289,6 +293,8 @@ export const refusal = (
 }
 
 /**
+ * The amounts one by one, as entries hold them.
+ *
  * @category conversions
  * @since 0.1.0
  */

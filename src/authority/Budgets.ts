@@ -84,6 +84,8 @@ export interface Account {
 }
 
 /**
+ * The account that is to be opened.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -106,6 +108,8 @@ export interface Opening {
 }
 
 /**
+ * The ledger: opens the accounts of jobs.
+ *
  * @category services
  * @since 0.1.0
  */

@@ -35,6 +35,8 @@ export interface Tenure {
 }
 
 /**
+ * Asks the lease of one job, and those above it, about each thing that is done.
+ *
  * @category services
  * @since 0.1.0
  */

@@ -32,6 +32,8 @@ export interface Request {
 }
 
 /**
+ * Grants leases: what a job gets of what was asked for (§9.1).
+ *
  * @category services
  * @since 0.1.0
  */

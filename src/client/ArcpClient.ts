@@ -106,6 +106,8 @@ export interface Limits {
 }
 
 /**
+ * The bounds of a client that is given none.
+ *
  * @category constants
  * @since 0.1.0
  */

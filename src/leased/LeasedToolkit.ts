@@ -118,6 +118,8 @@ export type Lease = (handlers: Context.Context<never>) => Context.Context<never>
 export class LeasedToolkit extends Context.Service<LeasedToolkit, Lease>()("arcp/leased/LeasedToolkit") {}
 
 /**
+ * The handlers of a toolkit, each call of which asks the lease of this job.
+ *
  * @category constructors
  * @since 0.1.0
  */

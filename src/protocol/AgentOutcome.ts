@@ -12,6 +12,8 @@ import type * as JobMessage from "./JobMessage.ts"
 import type * as Json from "./Json.ts"
 
 /**
+ * How a job ended, as it was heard.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -22,6 +24,8 @@ export type AgentOutcome =
   | { readonly _tag: "Unknown"; readonly error: ArcpError.ArcpError }
 
 /**
+ * Reads an outcome by the types of an agent: its result, or the error it declared.
+ *
  * @category models
  * @since 0.1.0
  */

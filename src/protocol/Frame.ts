@@ -22,6 +22,8 @@ export type Piece = string | Uint8Array
 export type Frame = string | { readonly head: string; readonly tail: Uint8Array }
 
 /**
+ * A frame of a session's head and the tail that it shares with others.
+ *
  * @category constructors
  * @since 0.1.0
  */

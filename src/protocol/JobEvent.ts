@@ -12,6 +12,8 @@ import * as Json from "./Json.ts"
 const NonNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 
 /**
+ * How much a line of a log matters.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -109,6 +111,8 @@ export type Body<K extends Kind> = (typeof bodies)[K]["Type"]
 export type VendorKind = `x-vendor.${string}`
 
 /**
+ * Whether a kind is a vendor's.
+ *
  * @category predicates
  * @since 0.1.0
  */

@@ -6,6 +6,8 @@
 import { Result, Schema } from "effect"
 
 /**
+ * A JSON value.
+ *
  * @category models
  * @since 0.1.0
  */

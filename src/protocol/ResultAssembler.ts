@@ -82,6 +82,8 @@ const maxChunks = 1_048_576
 const utf8 = new TextEncoder()
 
 /**
+ * A result of which nothing has come yet; it may have so many bytes.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -39,6 +39,8 @@ export interface ResultReader {
 }
 
 /**
+ * A result of which nothing has come yet.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -55,6 +55,8 @@ export interface Ask {
 }
 
 /**
+ * The job that hands work on, and on what terms.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -93,6 +95,8 @@ export type Outcome =
   | Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>
 
 /**
+ * The one way in which a job comes to be.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -61,6 +61,8 @@ export type HostError =
   | AiError.AiError
 
 /**
+ * A contract that can be given its handler.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -77,6 +79,8 @@ export interface Agent<
 }
 
 /**
+ * What an agent does with an input.
+ *
  * @category models
  * @since 0.1.0
  */

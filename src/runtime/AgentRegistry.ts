@@ -25,6 +25,8 @@ export type Prepared = (
 ) => Effect.Effect<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError>
 
 /**
+ * An agent as the runtime knows it, whatever its types.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -37,6 +39,8 @@ export interface Registered {
 }
 
 /**
+ * Which agents are served, and which of them a reference means (§7.5).
+ *
  * @category services
  * @since 0.1.0
  */
@@ -58,6 +62,8 @@ export class AgentRegistry extends Context.Service<
 >()("arcp/runtime/AgentRegistry") {}
 
 /**
+ * A registry without agents: each agent's own layer adds it.
+ *
  * @category layers
  * @since 0.1.0
  */

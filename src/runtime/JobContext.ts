@@ -59,6 +59,8 @@ type Emit<Arguments extends ReadonlyArray<unknown>> = (
 ) => Effect.Effect<void, ArcpError.InvalidRequest>
 
 /**
+ * The job, to the agent that runs for it.
+ *
  * @category services
  * @since 0.1.0
  */

@@ -99,6 +99,8 @@ export class JournalClosed extends Schema.TaggedError<JournalClosed>("arcp/Journ
 }) {}
 
 /**
+ * What each job has said, and what its ledger holds: jobs append, whoever follows them reads.
+ *
  * @category ports
  * @since 0.1.0
  */

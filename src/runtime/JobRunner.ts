@@ -71,6 +71,8 @@ export interface JobRunner {
 }
 
 /**
+ * Starts runs in the surroundings of the runtime.
+ *
  * @category constructors
  * @since 0.1.0
  */

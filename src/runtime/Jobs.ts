@@ -50,6 +50,8 @@ export type Submitted = (record: Job.JobRecord) => Effect.Effect<void>
 export type Refusal = Acceptance.Refusal | ArcpError.DuplicateKey | ArcpError.JobNotFound
 
 /**
+ * What can be asked of jobs, by whoever may.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -111,6 +113,8 @@ const capsOf = ({ lease }: Job.JobRecord): Budget.Amounts =>
   Amount.total((lease["cost.budget"] ?? []).flatMap((text) => Option.toArray(Result.getSuccess(Amount.parse(text)))))
 
 /**
+ * Jobs that run here. When it is closed they end, each with an outcome.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -10,6 +10,8 @@ import type * as Message from "../protocol/Message.ts"
 import type * as Profile from "../protocol/Profile.ts"
 
 /**
+ * How a refusal goes out.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -28,6 +30,8 @@ export type Refusal =
 export const echoes = (profile: Profile.Profile): boolean => profile === "echo" || profile === "java"
 
 /**
+ * Puts a refusal as this client expects it.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -79,6 +79,8 @@ export interface Surroundings extends SessionOutbox.Surroundings {
 }
 
 /**
+ * A session: what was agreed, what it has to send, and the connection of the moment.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -101,6 +103,8 @@ interface Current {
 const farewellTimeout = Duration.seconds(1)
 
 /**
+ * What the sessions of this runtime share.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -123,6 +127,8 @@ export const surroundings: Effect.Effect<
 })
 
 /**
+ * A session that no connection has begun yet.
+ *
  * @category constructors
  * @since 0.1.0
  */

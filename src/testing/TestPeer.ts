@@ -57,6 +57,8 @@ export interface Draft {
 }
 
 /**
+ * A frame as it went over the line.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -76,6 +78,8 @@ export class PeerError extends Schema.TaggedError<PeerError>("arcp/testing/PeerE
 }) {}
 
 /**
+ * How a hello differs from the usual one.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -89,6 +93,8 @@ export interface HelloOptions {
 }
 
 /**
+ * How a welcome differs from the usual one.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -102,6 +108,8 @@ export interface WelcomeOptions {
 }
 
 /**
+ * One end of a line of raw frames.
+ *
  * @category models
  * @since 0.1.0
  */
