@@ -6,16 +6,7 @@ import { Duration, Option, Redacted, Result, Sink, Stream } from "effect"
 import type { PlatformError } from "effect"
 import type { ChildProcess, CommandLine } from "effect/process"
 import type * as Json from "../../protocol/Json.ts"
-
-/** @see LeasedChildProcess.Command */
-export interface Declaration {
-  readonly executable: string
-  readonly args?: ReadonlyArray<CommandLine.Word> | undefined
-  readonly cwd?: string | undefined
-  readonly env?: Readonly<Record<string, string | Redacted.Redacted | undefined>> | undefined
-  readonly acceptsEnv?: ReadonlyArray<string> | undefined
-  readonly refuses?: ((args: ReadonlyArray<string>) => string | undefined) | undefined
-}
+import type * as LeasedChildProcess from "../LeasedChildProcess.ts"
 
 type Output = Sink.Sink<Uint8Array, Uint8Array, never, PlatformError.PlatformError>
 
@@ -28,7 +19,7 @@ export interface Asked {
 
 /** What of it goes on. */
 export interface Request {
-  readonly declaration: Declaration
+  readonly declaration: LeasedChildProcess.Command
   readonly args: ReadonlyArray<CommandLine.Word>
   /** As the agent gave it. */
   readonly cwd: string | undefined
@@ -128,7 +119,7 @@ const output = (option: string, value: unknown): Checked<"pipe" | "ignore" | Out
  * all run code. So names are not looked through for bad ones; those that the host lists are taken.
  */
 const environment = (
-  { acceptsEnv = [], env: own = {} }: Declaration,
+  { acceptsEnv = [], env: own = {} }: LeasedChildProcess.Command,
   value: unknown
 ): Checked<Record<string, string | Redacted.Redacted>> => {
   if (value !== undefined && (typeof value !== "object" || value === null)) return refused("env", "is an object")
@@ -178,7 +169,7 @@ const options = {
 
 /** The failure says why it is refused. */
 export const check = (
-  declarations: ReadonlyMap<string, Declaration>,
+  declarations: ReadonlyMap<string, LeasedChildProcess.Command>,
   { args, name, options: given }: Asked,
   grace: Duration.Duration
 ): Result.Result<Request, string> =>
