@@ -4,9 +4,8 @@
  *
  * @since 0.1.0
  */
-import { Clock, Effect, Exit, Option, Result, type Scope, type Tracer } from "effect"
+import { Clock, Effect, Exit, Option, Result, type Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
-import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
 import * as Budgets from "../authority/Budgets.ts"
 import * as Credentials from "../authority/Credentials.ts"
@@ -16,14 +15,13 @@ import * as Leases from "../authority/Leases.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
-import type * as Feature from "../protocol/Feature.ts"
 import * as Ids from "../protocol/Ids.ts"
-import type * as JobMessage from "../protocol/JobMessage.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import type * as Job from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as JobLimits from "./JobLimits.ts"
+import type * as JobRequest from "./JobRequest.ts"
 import * as JobRunner from "./JobRunner.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -31,58 +29,6 @@ import * as RunningJob from "./RunningJob.ts"
 import * as Decision from "./internal/decision.ts"
 import * as Provisioning from "./internal/provisioning.ts"
 import * as Turns from "./internal/turns.ts"
-
-/**
- * What is asked for, and on whose behalf.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Ask {
-  readonly principal: Authenticator.Principal
-  readonly session: Ids.SessionId
-  /** What the session negotiated. */
-  readonly features: ReadonlySet<Feature.Feature>
-  /** Whether credentials may be issued to who asks (§14). */
-  readonly secure: boolean
-  readonly traceId: Option.Option<Ids.TraceId>
-  /** The span in which it is asked for, if who asks told of one. */
-  readonly span: Tracer.AnySpan | undefined
-  readonly request: JobMessage.Submit["payload"]
-  readonly claim: Option.Option<Job.Claim>
-  /** The job that delegates, and the name of that act. */
-  readonly parent: Parent | undefined
-}
-
-/**
- * The job that hands work on, and on what terms.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Parent {
-  readonly job: RunningJob.RunningJob
-  readonly delegateId: string
-  readonly detached: boolean
-  /** What the job has set aside for this part of its work: the budget of the child is taken from there. */
-  readonly reservation: Budgets.Reservation | undefined
-}
-
-/**
- * Why a request can be refused.
- *
- * @category errors
- * @since 0.1.0
- */
-export type Refusal =
-  | ArcpError.InvalidRequest
-  | ArcpError.AgentNotAvailable
-  | ArcpError.AgentVersionNotAvailable
-  | ArcpError.PermissionDenied
-  | ArcpError.LeaseSubsetViolation
-  | ArcpError.BudgetExhausted
-  | ArcpError.LeaseExpired
-  | ArcpError.InternalError
 
 /**
  * What became of a request that is not refused.
@@ -104,7 +50,10 @@ export interface Acceptance {
   /**
    * Decides on a request, and starts the job. `told` hears of it in the same step, before its agent runs, and must not wait.
    */
-  readonly accept: (ask: Ask, told: (record: Job.JobRecord) => Effect.Effect<void>) => Effect.Effect<Outcome, Refusal>
+  readonly accept: (
+    ask: JobRequest.JobRequest,
+    told: (record: Job.JobRecord) => Effect.Effect<void>
+  ) => Effect.Effect<Outcome, JobRequest.Refusal>
   readonly running: (job: Ids.JobId) => RunningJob.RunningJob | undefined
   /** Has every job end, and is done once their outcomes are written. */
   readonly shutdown: Effect.Effect<void>
@@ -120,7 +69,7 @@ const over = (job: Ids.JobId) =>
   new ArcpError.InvalidRequest({ message: "The job that delegates has ended", details: { parent_job_id: job } })
 
 const recordOf = (
-  { features, parent, principal, request, secure, session }: Ask,
+  { features, parent, principal, request, secure, session }: JobRequest.JobRequest,
   agent: string,
   lease: Lease.Lease,
   { createdAt, id, traceId }: Pick<Job.JobRecord, "createdAt" | "id" | "traceId">
@@ -195,9 +144,9 @@ export const make = Effect.fnUntraced(function* (options: {
 
   /** A delegation must not go on without end, be it in depth or in width (§14). */
   const withinBounds = (
-    { parent }: Ask,
-    accepted: Effect.Effect<Outcome, Refusal>
-  ): Effect.Effect<Outcome, Refusal> => {
+    { parent }: JobRequest.JobRequest,
+    accepted: Effect.Effect<Outcome, JobRequest.Refusal>
+  ): Effect.Effect<Outcome, JobRequest.Refusal> => {
     if (parent === undefined) return accepted
     const { job } = parent
     if (RunningJob.lineage(job).length > config.maxDelegationDepth) {
@@ -218,7 +167,7 @@ export const make = Effect.fnUntraced(function* (options: {
   const openAccount = (
     id: Ids.JobId,
     lease: Lease.Lease,
-    parent: Parent | undefined
+    parent: JobRequest.Parent | undefined
   ): Effect.Effect<Budgets.Account | undefined, ArcpError.BudgetExhausted | ArcpError.LeaseSubsetViolation> => {
     if (lease.budget.size === 0 && parent?.job.account === undefined && budgets.bindsAll !== true) {
       return Effect.succeed(undefined)
@@ -261,10 +210,10 @@ export const make = Effect.fnUntraced(function* (options: {
   })
 
   const decide = Effect.fnUntraced(function* (
-    ask: Ask,
+    ask: JobRequest.JobRequest,
     told: (record: Job.JobRecord) => Effect.Effect<void>,
     place: Place
-  ): Effect.fn.Return<Outcome, Refusal> {
+  ): Effect.fn.Return<Outcome, JobRequest.Refusal> {
     const { agent, lease, prepared } = yield* decision(ask)
     const reference = AgentContract.reference(agent.contract)
     const id = yield* freshJobId
@@ -287,7 +236,7 @@ export const make = Effect.fnUntraced(function* (options: {
       prepared,
       record
     }: {
-      readonly ask: Ask
+      readonly ask: JobRequest.JobRequest
       readonly agent: AgentRegistry.Registered
       readonly lease: Lease.Lease
       readonly prepared: AgentRegistry.Prepared
@@ -295,7 +244,7 @@ export const make = Effect.fnUntraced(function* (options: {
       readonly place: Place
     },
     told: (record: Job.JobRecord) => Effect.Effect<void>
-  ): Effect.Effect<Outcome, Refusal> =>
+  ): Effect.Effect<Outcome, JobRequest.Refusal> =>
     Effect.uninterruptible(
       Effect.gen(function* () {
         const { parent } = ask

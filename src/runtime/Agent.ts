@@ -21,13 +21,11 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, type Scope } from "effect"
+import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser } from "effect"
 import type * as AiError from "effect/ai/AiError"
 import { HttpClientError } from "effect/http"
 import { SchemaJITCompiler } from "effect/schema"
-import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as Operation from "../authority/Operation.ts"
-import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as LeasedToolkit from "../leased/LeasedToolkit.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as AgentOutcome from "../protocol/AgentOutcome.ts"
@@ -45,7 +43,7 @@ import * as JobContext from "./JobContext.ts"
  * @category models
  * @since 0.1.0
  */
-export type Services = JobContext.JobContext | LeaseGuard.LeaseGuard | LeasedServices.LeasedServices | Scope.Scope
+export type Services = AgentRegistry.Services
 
 /**
  * What a handler may fail with besides the errors it declares: the fifteen, and those of the leased services, which carry one of the

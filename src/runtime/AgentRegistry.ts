@@ -4,14 +4,23 @@
  * @since 0.1.0
  */
 import { Context, Effect, Layer, Result, type Scope } from "effect"
+import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as AgentRef from "../protocol/AgentRef.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Json from "../protocol/Json.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
-import type { Services } from "./Agent.ts"
 import type * as AgentPlaces from "./AgentPlaces.ts"
 import type * as JobContext from "./JobContext.ts"
+
+/**
+ * What each run is given.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = JobContext.JobContext | LeaseGuard.LeaseGuard | LeasedServices.LeasedServices | Scope.Scope
 
 /**
  * A run of an agent with its input already decoded, given the services of the job: what it answers, as JSON, or the protocol error it ended

@@ -21,6 +21,7 @@ import * as Acceptance from "./Acceptance.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
 import * as Job from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
+import type * as JobRequest from "./JobRequest.ts"
 import * as JobStore from "./JobStore.ts"
 import * as Handover from "./internal/handover.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -31,7 +32,7 @@ import * as RuntimeConfig from "./RuntimeConfig.ts"
  * @category models
  * @since 0.1.0
  */
-export type Submission = Omit<Acceptance.Ask, "claim" | "parent">
+export type Submission = Omit<JobRequest.JobRequest, "claim" | "parent">
 
 /**
  * Hears of a job that was accepted.
@@ -47,7 +48,7 @@ export type Submitted = (record: Job.JobRecord) => Effect.Effect<void>
  * @category models
  * @since 0.1.0
  */
-export type Refusal = Acceptance.Refusal | ArcpError.DuplicateKey | ArcpError.JobNotFound
+export type Refusal = JobRequest.Refusal | ArcpError.DuplicateKey | ArcpError.JobNotFound
 
 /**
  * What can be asked of jobs, by whoever may.

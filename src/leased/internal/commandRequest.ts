@@ -6,7 +6,25 @@ import { Duration, Option, Redacted, Result, Sink, Stream } from "effect"
 import type { PlatformError } from "effect"
 import type { ChildProcess, CommandLine } from "effect/process"
 import type * as Json from "../../protocol/Json.ts"
-import type * as LeasedChildProcess from "../LeasedChildProcess.ts"
+
+/** What runs under a name, as the host declares it. */
+export interface Declaration {
+  /** The program: an absolute path. */
+  readonly executable: string
+  /** Arguments that come before those of the agent. */
+  readonly args?: ReadonlyArray<CommandLine.Word> | undefined
+  /** The directory in which it runs, and in which an agent may choose another. Default `/`. */
+  readonly cwd?: string | undefined
+  /** Its environment, the whole of it. */
+  readonly env?: Readonly<Record<string, string | Redacted.Redacted | undefined>> | undefined
+  /**
+   * The names of variables that agents may set. None by default: a variable can make a program run something else, and which do is known only
+   * to who knows the program.
+   */
+  readonly acceptsEnv?: ReadonlyArray<string> | undefined
+  /** Why these arguments of an agent are refused, if they are. */
+  readonly refuses?: ((args: ReadonlyArray<string>) => string | undefined) | undefined
+}
 
 type Output = Sink.Sink<Uint8Array, Uint8Array, never, PlatformError.PlatformError>
 
@@ -19,7 +37,7 @@ export interface Asked {
 
 /** What of it goes on. */
 export interface Request {
-  readonly declaration: LeasedChildProcess.Command
+  readonly declaration: Declaration
   readonly args: ReadonlyArray<CommandLine.Word>
   /** As the agent gave it. */
   readonly cwd: string | undefined
@@ -119,7 +137,7 @@ const output = (option: string, value: unknown): Checked<"pipe" | "ignore" | Out
  * all run code. So names are not looked through for bad ones; those that the host lists are taken.
  */
 const environment = (
-  { acceptsEnv = [], env: own = {} }: LeasedChildProcess.Command,
+  { acceptsEnv = [], env: own = {} }: Declaration,
   value: unknown
 ): Checked<Record<string, string | Redacted.Redacted>> => {
   if (value !== undefined && (typeof value !== "object" || value === null)) return refused("env", "is an object")
@@ -169,7 +187,7 @@ const options = {
 
 /** The failure says why it is refused. */
 export const check = (
-  declarations: ReadonlyMap<string, LeasedChildProcess.Command>,
+  declarations: ReadonlyMap<string, Declaration>,
   { args, name, options: given }: Asked,
   grace: Duration.Duration
 ): Result.Result<Request, string> =>

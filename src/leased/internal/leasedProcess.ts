@@ -26,7 +26,6 @@ import type * as LeaseGuard from "../../authority/LeaseGuard.ts"
 import * as Operation from "../../authority/Operation.ts"
 import type * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Json from "../../protocol/Json.ts"
-import type * as LeasedChildProcess from "../LeasedChildProcess.ts"
 import type * as LeasedJob from "../LeasedJob.ts"
 import * as LeasedTool from "../LeasedTool.ts"
 import * as CommandRequest from "./commandRequest.ts"
@@ -51,7 +50,7 @@ export interface Setting {
   readonly access: FileAccess.FileAccess
   /** The clock of the host: an agent can bring one of its own. */
   readonly clock: Clock.Clock
-  readonly declarations: ReadonlyMap<string, LeasedChildProcess.Command>
+  readonly declarations: ReadonlyMap<string, CommandRequest.Declaration>
   readonly grace: Duration.Duration
   readonly maxOutput: number
   /** Takes a place for a process, or says that there is none. */

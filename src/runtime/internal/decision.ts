@@ -9,8 +9,8 @@ import * as AgentContract from "../../protocol/AgentContract.ts"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Feature from "../../protocol/Feature.ts"
 import * as Json from "../../protocol/Json.ts"
-import type * as Acceptance from "../Acceptance.ts"
 import * as AgentRegistry from "../AgentRegistry.ts"
+import type * as JobRequest from "../JobRequest.ts"
 import * as RuntimeConfig from "../RuntimeConfig.ts"
 
 export interface Decided {
@@ -19,13 +19,16 @@ export interface Decided {
   readonly prepared: AgentRegistry.Prepared
 }
 
-export type Decision = (ask: Acceptance.Ask) => Effect.Effect<Decided, Acceptance.Refusal>
+export type Decision = (ask: JobRequest.JobRequest) => Effect.Effect<Decided, JobRequest.Refusal>
 
 const unNegotiated = (field: string, feature: Feature.Feature) =>
   ArcpError.invalidField(field, `the session did not negotiate ${feature}`, { feature })
 
 /** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
-const requireFeatures = ({ features, request }: Acceptance.Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
+const requireFeatures = ({
+  features,
+  request
+}: JobRequest.JobRequest): Effect.Effect<void, ArcpError.InvalidRequest> => {
   const lease = request.lease_request ?? {}
   if (Object.hasOwn(lease, "cost.budget") && !features.has("cost.budget")) {
     return Effect.fail(unNegotiated("payload.lease_request.cost.budget", "cost.budget"))
@@ -44,7 +47,7 @@ export const make: Effect.Effect<Decision, never, AgentRegistry.AgentRegistry | 
     const registry = yield* AgentRegistry.AgentRegistry
     const leases = yield* Leases.Leases
 
-    const requireInput = ({ request }: Acceptance.Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
+    const requireInput = ({ request }: JobRequest.JobRequest): Effect.Effect<void, ArcpError.InvalidRequest> => {
       const input = Json.stringify(request.input, config.maxInput)
       return Result.isSuccess(input)
         ? Effect.void
@@ -55,7 +58,7 @@ export const make: Effect.Effect<Decision, never, AgentRegistry.AgentRegistry | 
     const requireGrant = ({
       parent,
       request
-    }: Acceptance.Ask): Effect.Effect<AgentRegistry.Registered, Acceptance.Refusal> => {
+    }: JobRequest.JobRequest): Effect.Effect<AgentRegistry.Registered, JobRequest.Refusal> => {
       const resolved = registry.resolve(request.agent)
       if (parent === undefined) return resolved
       const granted = (reference: string) => parent.job.guard.authorize(Operation.agentDelegate(reference))
@@ -66,7 +69,7 @@ export const make: Effect.Effect<Decision, never, AgentRegistry.AgentRegistry | 
       )
     }
 
-    const leaseOf = Effect.fnUntraced(function* ({ parent, principal, request }: Acceptance.Ask, agent: string) {
+    const leaseOf = Effect.fnUntraced(function* ({ parent, principal, request }: JobRequest.JobRequest, agent: string) {
       const granted = yield* leases.grant({
         principal,
         agent,

@@ -14,6 +14,7 @@ import type * as Acceptance from "../Acceptance.ts"
 import type * as Delegation from "../Delegation.ts"
 import type * as Job from "../Job.ts"
 import * as JobJournal from "../JobJournal.ts"
+import type * as JobRequest from "../JobRequest.ts"
 import type * as JobRunner from "../JobRunner.ts"
 import * as RuntimeConfig from "../RuntimeConfig.ts"
 import type * as RunningJob from "../RunningJob.ts"
@@ -26,7 +27,7 @@ export interface Handover {
    * known of.
    */
   readonly announce: (
-    parent: Acceptance.Parent,
+    parent: JobRequest.Parent,
     child: Job.JobRecord,
     request: JobMessage.Submit["payload"]
   ) => Effect.Effect<void>
@@ -78,7 +79,7 @@ export const make = Effect.fnUntraced(function* (options: {
     span: Tracer.AnySpan | undefined
   ) {
     const { features, session, traceId } = parent.record
-    const by: Acceptance.Parent = { job: parent, delegateId: yield* freshDelegateId, detached, reservation }
+    const by: JobRequest.Parent = { job: parent, delegateId: yield* freshDelegateId, detached, reservation }
     const submit: JobMessage.Submit["payload"] = {
       agent,
       input,
