@@ -17,13 +17,13 @@ import * as Timestamp from "../protocol/Timestamp.ts"
 import type * as AgentPlaces from "./AgentPlaces.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
 import type * as Delegation from "./Delegation.ts"
+import * as JobOutcome from "./internal/jobOutcome.ts"
+import * as JobSpan from "./internal/jobSpan.ts"
 import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as JobStore from "./JobStore.ts"
-import * as RuntimeConfig from "./RuntimeConfig.ts"
 import type * as RunningJob from "./RunningJob.ts"
-import * as JobOutcome from "./internal/jobOutcome.ts"
-import * as JobSpan from "./internal/jobSpan.ts"
+import * as RuntimeConfig from "./RuntimeConfig.ts"
 
 /**
  * A job that is about to run.

@@ -19,11 +19,11 @@ import type * as Ids from "../protocol/Ids.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
 import * as Acceptance from "./Acceptance.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
+import * as Handover from "./internal/handover.ts"
 import * as Job from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
 import type * as JobRequest from "./JobRequest.ts"
 import * as JobStore from "./JobStore.ts"
-import * as Handover from "./internal/handover.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
 /**

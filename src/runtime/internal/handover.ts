@@ -16,8 +16,8 @@ import type * as Job from "../Job.ts"
 import * as JobJournal from "../JobJournal.ts"
 import type * as JobRequest from "../JobRequest.ts"
 import type * as JobRunner from "../JobRunner.ts"
-import * as RuntimeConfig from "../RuntimeConfig.ts"
 import type * as RunningJob from "../RunningJob.ts"
+import * as RuntimeConfig from "../RuntimeConfig.ts"
 import * as Notice from "./notice.ts"
 
 export interface Handover {

@@ -6,6 +6,7 @@ import { type Clock, Effect, Option, Record, Result } from "effect"
 import type * as Budget from "../../authority/Budget.ts"
 import type * as Budgets from "../../authority/Budgets.ts"
 import * as JobEmitter from "../../authority/JobEmitter.ts"
+import type * as LeaseGuard from "../../authority/LeaseGuard.ts"
 import * as RemainingBudget from "../../authority/RemainingBudget.ts"
 import * as Amount from "../../protocol/Amount.ts"
 import * as ArcpError from "../../protocol/ArcpError.ts"
@@ -13,11 +14,21 @@ import * as JobEvent from "../../protocol/JobEvent.ts"
 import * as Json from "../../protocol/Json.ts"
 import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
-import type * as JobContext from "../JobContext.ts"
+import type * as Job from "../Job.ts"
 import type * as JobJournal from "../JobJournal.ts"
 import type * as RuntimeConfig from "../RuntimeConfig.ts"
 
 type Emitted = Effect.Effect<void, ArcpError.InvalidRequest>
+
+/** Who speaks. */
+export interface Speaker {
+  readonly record: Job.JobRecord
+  readonly epoch: number
+  readonly guard: LeaseGuard.LeaseGuard["Service"]
+  readonly account: Budgets.Account | undefined
+  /** Whether these are its last words, which may use the reserve. */
+  readonly isEnding: () => boolean
+}
 
 export interface Voice {
   /** Says it as it is, or fails with why that cannot be. */
@@ -29,13 +40,7 @@ export interface Voice {
 }
 
 export const make = (
-  {
-    account,
-    epoch,
-    guard,
-    isEnding,
-    record
-  }: Pick<JobContext.Job, "account" | "epoch" | "guard" | "isEnding" | "record">,
+  { account, epoch, guard, isEnding, record }: Speaker,
   journal: JobJournal.JobJournal["Service"],
   config: RuntimeConfig.RuntimeConfig,
   clock: Clock.Clock
