@@ -48,7 +48,7 @@ export class Authenticator extends Context.Service<
  * @since 0.1.0
  */
 export const refusal = (): ArcpError.Unauthenticated =>
-  new ArcpError.Unauthenticated({ message: "the credentials were not accepted" })
+  new ArcpError.Unauthenticated({ message: "The credentials were not accepted" })
 
 /**
  * A token, known by its SHA-256 alone, and whom it stands for.

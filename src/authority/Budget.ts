@@ -283,7 +283,7 @@ export const refusal = (
   const details = { currency, cap: Amount.formatValue(cap), available: left }
   return wanted === undefined
     ? new ArcpError.BudgetExhausted({
-        message: `the budget of ${details.cap} ${currency} is spent: ${left} is left`,
+        message: `The budget of ${details.cap} ${currency} is spent: ${left} is left`,
         details
       })
     : new ArcpError.BudgetExhausted({

@@ -235,7 +235,7 @@ export const make: Effect.Effect<Budgets["Service"]> = Effect.sync(() => {
 
 const over = (job: Ids.JobId) =>
   new ArcpError.BudgetExhausted({
-    message: `nothing can be spent for job ${job} any more: its budget is settled`,
+    message: `Nothing can be spent for job ${job} any more: its budget is settled`,
     details: { job_id: job }
   })
 

@@ -169,7 +169,7 @@ export const inTime = (
   if (Option.isNone(self.expiresAt) || now < self.expiresAt.value) return Result.void
   const expires_at = Timestamp.format(self.expiresAt.value)
   const details = { ...facts(operation), expires_at }
-  return Result.fail(new ArcpError.LeaseExpired({ message: `the lease expired at ${expires_at}`, details }))
+  return Result.fail(new ArcpError.LeaseExpired({ message: `The lease expired at ${expires_at}`, details }))
 }
 
 /**

@@ -173,5 +173,5 @@ const expiry = (tenures: ReadonlyArray<Tenure>, clock: Clock.Clock): Effect.Effe
 
 const ended = (millis: number) => {
   const expires_at = Timestamp.format(millis)
-  return new ArcpError.LeaseExpired({ message: `the lease expired at ${expires_at}`, details: { expires_at } })
+  return new ArcpError.LeaseExpired({ message: `The lease expired at ${expires_at}`, details: { expires_at } })
 }

@@ -186,7 +186,7 @@ export const make = Effect.fnUntraced(function* (options: {
         error.details?.["wanted"] === undefined
           ? error
           : new ArcpError.LeaseSubsetViolation({
-              message: `lease_request.cost.budget: beyond what the parent has left, ${error.message}`,
+              message: `lease_request.cost.budget: beyond what the parent has left. ${error.message}`,
               details: { field: "lease_request.cost.budget", ...error.details }
             })
       )

@@ -165,7 +165,7 @@ const cancel = Effect.fnUntraced(function* (session: Session.Session, request: J
   yield* Effect.catch(surroundings.jobs.cancel({ principal, session: session_id, job, reason }, acknowledge), (error) =>
     // Only our own clients wait for an answer about a job whose outcome they were sent already.
     error.details?.["final_status"] !== undefined && profile !== "effect"
-      ? Effect.logDebug("cancel of an ended job", { job })
+      ? Effect.logDebug("A client cancels a job that has ended", { job })
       : refuse(session, request, error, job)
   )
 })

@@ -318,7 +318,7 @@ const run = (
     Effect.catch((error) => {
       switch (error._tag) {
         case "ConnectionError":
-          return Effect.as(Effect.logDebug("connection ended", error.message), "detached" as const)
+          return Effect.as(Effect.logDebug("A connection ended", error.message), "detached" as const)
         case "StaleEpoch":
           return supersede(session, connection)
         // What was to be replayed went while it was being replayed: the client must hear that there is a hole.
