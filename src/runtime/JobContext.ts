@@ -34,7 +34,7 @@ import * as Json from "../protocol/Json.ts"
 import * as Delegation from "./Delegation.ts"
 import * as ResultWriter from "./internal/resultWriter.ts"
 import * as Voice from "./internal/voice.ts"
-import type * as JobRecord from "./Job.ts"
+import type * as Job from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
@@ -139,6 +139,9 @@ export class JobContext extends Context.Service<
 
 /**
  * A result that was streamed, at least in part.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface Collected {
   /** What the runner keeps for the terminal if the session cannot take chunks; nothing if chunks of it were sent. */
@@ -146,13 +149,13 @@ export interface Collected {
 }
 
 /**
- * A job that is about to run.
+ * The job that an agent is to see, and what its context acts with.
  *
- * @category models
+ * @category options
  * @since 0.1.0
  */
-export interface Job {
-  readonly record: JobRecord.JobRecord
+export interface Options {
+  readonly record: Job.JobRecord
   readonly epoch: number
   readonly guard: LeaseGuard.LeaseGuard["Service"]
   /** Nothing if no lease in the chain caps anything. */
@@ -187,7 +190,7 @@ export interface Made {
  * @category constructors
  * @since 0.1.0
  */
-export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJournal | SecureRandom.SecureRandom> =
+export const factory: Effect.Effect<(job: Options) => Made, never, JobJournal.JobJournal | SecureRandom.SecureRandom> =
   Effect.gen(function* () {
     const journal = yield* JobJournal.JobJournal
     const config = yield* RuntimeConfig.RuntimeConfig
@@ -198,7 +201,7 @@ export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJou
   })
 
 const make = (
-  job: Job,
+  job: Options,
   journal: JobJournal.JobJournal["Service"],
   config: RuntimeConfig.RuntimeConfig,
   random: SecureRandom.SecureRandom["Service"],
