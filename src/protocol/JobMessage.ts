@@ -157,6 +157,9 @@ export type Unsubscribe = typeof Unsubscribe.Type
 
 /**
  * Something a job said (§8.1). The codec has checked `body` against `kind` for each kind it knows, see `JobEvent`.
+ *
+ * @category schemas
+ * @since 0.1.0
  */
 export const Event = Envelope.message(
   "job.event",
