@@ -28,6 +28,8 @@ export const Principal = Schema.Struct({
 export type Principal = typeof Principal.Type
 
 /**
+ * Says who it is that shows these credentials (§6.1).
+ *
  * @category services
  * @since 0.1.0
  */
@@ -46,7 +48,7 @@ export class Authenticator extends Context.Service<
  * @since 0.1.0
  */
 export const refusal = (): ArcpError.Unauthenticated =>
-  new ArcpError.Unauthenticated({ message: "the credentials were not accepted" })
+  new ArcpError.Unauthenticated({ message: "The credentials were not accepted" })
 
 /**
  * A token, known by its SHA-256 alone, and whom it stands for.
@@ -93,6 +95,8 @@ export class InvalidEntry extends Schema.TaggedError<InvalidEntry>("arcp/authori
 const isPrincipal = Schema.is(Principal)
 
 /**
+ * A token that does not change, and whom it stands for.
+ *
  * @category options
  * @since 0.1.0
  */

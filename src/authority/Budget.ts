@@ -86,6 +86,8 @@ export interface Standing {
 }
 
 /**
+ * What is spent and set aside of each currency that is capped: a value, which entries change.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -185,6 +187,8 @@ export const apply = (self: Budget, entry: Entry): Budget => {
 }
 
 /**
+ * The budget after these entries.
+ *
  * @category combinators
  * @since 0.1.0
  */
@@ -279,7 +283,7 @@ export const refusal = (
   const details = { currency, cap: Amount.formatValue(cap), available: left }
   return wanted === undefined
     ? new ArcpError.BudgetExhausted({
-        message: `the budget of ${details.cap} ${currency} is spent: ${left} is left`,
+        message: `The budget of ${details.cap} ${currency} is spent: ${left} is left`,
         details
       })
     : new ArcpError.BudgetExhausted({
@@ -289,6 +293,8 @@ export const refusal = (
 }
 
 /**
+ * The amounts one by one, as entries hold them.
+ *
  * @category conversions
  * @since 0.1.0
  */

@@ -84,6 +84,8 @@ export interface Account {
 }
 
 /**
+ * The account that is to be opened.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -106,6 +108,8 @@ export interface Opening {
 }
 
 /**
+ * The ledger: opens the accounts of jobs.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -231,7 +235,7 @@ export const make: Effect.Effect<Budgets["Service"]> = Effect.sync(() => {
 
 const over = (job: Ids.JobId) =>
   new ArcpError.BudgetExhausted({
-    message: `nothing can be spent for job ${job} any more: its budget is settled`,
+    message: `Nothing can be spent for job ${job} any more: its budget is settled`,
     details: { job_id: job }
   })
 

@@ -88,6 +88,8 @@ export const parsePattern = (text: string): Result.Result<CanonicalPath, string>
   absolute(text, (segment) => segment.includes("*"))
 
 /**
+ * The one way to write it.
+ *
  * @category conversions
  * @since 0.1.0
  */

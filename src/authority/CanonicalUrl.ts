@@ -21,6 +21,8 @@
 import { Result } from "effect"
 
 /**
+ * The parts of a URL by which it is compared.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -160,6 +162,8 @@ export const parts = (self: CanonicalUrl): ReadonlyArray<string> => [
 ]
 
 /**
+ * The one way to write it.
+ *
  * @category conversions
  * @since 0.1.0
  */

@@ -62,6 +62,8 @@ export const maxHandleLength = 16_384
 export type Remember = (handle: string) => Effect.Effect<void, ProvisionError>
 
 /**
+ * What mints credentials at one upstream, and revokes them.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -197,6 +199,8 @@ export const layerAll = <E, R>(
   )
 
 /**
+ * Provisions from one upstream.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -42,6 +42,8 @@ export const Failure = Schema.Struct({
 export type Failure = typeof Failure.Type
 
 /**
+ * What is known of a credential that is not known to be revoked.
+ *
  * @category models
  * @since 0.1.0
  */

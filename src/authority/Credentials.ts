@@ -48,6 +48,8 @@ export interface Terms {
 }
 
 /**
+ * The credentials of jobs, from their issue to their revocation (§9.8).
+ *
  * @category services
  * @since 0.1.0
  */
@@ -134,6 +136,8 @@ export interface Options {
 export const Defaults = Context.Reference<Options>("arcp/authority/Credentials/Defaults", { defaultValue: () => ({}) })
 
 /**
+ * The bounds for a runtime whose host names none of its own.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -106,6 +106,8 @@ const touch = (left: Edged, right: Edged): boolean =>
   (left.suffix.endsWith(right.suffix) || right.suffix.endsWith(left.suffix))
 
 /**
+ * Reads patterns that are to be held against others, once for all questions.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -169,7 +169,7 @@ export const inTime = (
   if (Option.isNone(self.expiresAt) || now < self.expiresAt.value) return Result.void
   const expires_at = Timestamp.format(self.expiresAt.value)
   const details = { ...facts(operation), expires_at }
-  return Result.fail(new ArcpError.LeaseExpired({ message: `the lease expired at ${expires_at}`, details }))
+  return Result.fail(new ArcpError.LeaseExpired({ message: `The lease expired at ${expires_at}`, details }))
 }
 
 /**
@@ -368,10 +368,11 @@ const deny = (operation: Operation.Operation, reason: string) => {
 }
 
 const invalid = (field: string, reason: string, pattern?: string) =>
-  new ArcpError.InvalidRequest({
-    message: `${field}: ${reason}`,
-    details: pattern === undefined ? { field } : { field, pattern: pattern.slice(0, 256).toWellFormed() }
-  })
+  ArcpError.invalidField(
+    field,
+    reason,
+    pattern === undefined ? undefined : { pattern: pattern.slice(0, 256).toWellFormed() }
+  )
 
 const quote = (text: string) => JSON.stringify(text.slice(0, 64))
 

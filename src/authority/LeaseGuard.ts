@@ -35,6 +35,8 @@ export interface Tenure {
 }
 
 /**
+ * Asks the lease of one job, and those above it, about each thing that is done.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -150,11 +152,7 @@ export const make = (lease: Lease.Lease, { account, parent }: Options = {}): Eff
     )
   })
 
-const negative = (index: number) =>
-  new ArcpError.InvalidRequest({
-    message: `amounts[${index}]: an amount is not negative`,
-    details: { field: `amounts[${index}]` }
-  })
+const negative = (index: number) => ArcpError.invalidField(`amounts[${index}]`, "an amount is not negative")
 
 const hour = 3_600_000
 
@@ -175,5 +173,5 @@ const expiry = (tenures: ReadonlyArray<Tenure>, clock: Clock.Clock): Effect.Effe
 
 const ended = (millis: number) => {
   const expires_at = Timestamp.format(millis)
-  return new ArcpError.LeaseExpired({ message: `the lease expired at ${expires_at}`, details: { expires_at } })
+  return new ArcpError.LeaseExpired({ message: `The lease expired at ${expires_at}`, details: { expires_at } })
 }

@@ -35,6 +35,8 @@ export interface Ask {
 }
 
 /**
+ * Says how much a principal may ask for.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -47,6 +49,8 @@ export class LeasePolicy extends Context.Service<
 >()("arcp/authority/LeasePolicy") {}
 
 /**
+ * A policy that is one function.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -32,6 +32,8 @@ export interface Request {
 }
 
 /**
+ * Grants leases: what a job gets of what was asked for (§9.1).
+ *
  * @category services
  * @since 0.1.0
  */
@@ -155,13 +157,13 @@ export const layerWithin = <E = never, R = never>(
             principal,
             reason: compiled.failure.message
           })
-          return yield* new ArcpError.PermissionDenied({ message: "what the principal may ask for cannot be read" })
+          return yield* new ArcpError.PermissionDenied({ message: "What the principal may ask for cannot be read" })
         }
         known.set(largest.grants, compiled.success)
         const expiresAt = LargestLease.latest(largest, now)
         if (Option.isSome(expiresAt) && expiresAt.value <= now) {
           return yield* new ArcpError.PermissionDenied({
-            message: "the time in which the principal may ask for leases is over",
+            message: "The time in which the principal may ask for leases is over",
             details: { field: "lease_constraints.expires_at" }
           })
         }

@@ -33,6 +33,8 @@ export const ObserverPolicy = Context.Reference<(ask: Ask) => Effect.Effect<bool
 })
 
 /**
+ * A policy that is one function.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -9,6 +9,8 @@ import * as CanonicalPath from "./CanonicalPath.ts"
 import * as CanonicalUrl from "./CanonicalUrl.ts"
 
 /**
+ * One thing that is about to be done.
+ *
  * @category models
  * @since 0.1.0
  */

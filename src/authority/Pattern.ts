@@ -28,6 +28,8 @@ import * as Inclusion from "./Inclusion.ts"
 import * as Segment from "./Segment.ts"
 
 /**
+ * A pattern that was read: what one line of a lease covers.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -88,6 +88,8 @@ interface Row {
 }
 
 /**
+ * Prices in the order in which they are looked at.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -73,6 +73,8 @@ export type VendorCapabilities = ReadonlyMap<string, VendorCapability>
 const failed = () => "its matcher failed"
 
 /**
+ * A capability by the rules of its vendor. A matcher that throws refuses.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -119,6 +121,8 @@ export const Registry = Context.Reference<VendorCapabilities>("arcp/authority/Ve
 })
 
 /**
+ * Speaks for these capabilities, by their names.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -66,13 +66,8 @@ export const load = Effect.fn("AgentModule.load")(function* (file: string) {
     : yield* new AgentModuleError({ file, problem: `exports no agents. ${adviceFor(exports)}` })
 })
 
-/**
- * The layers among the exports of a module.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const select = (exports: object): ReadonlyArray<AgentLayer> => {
+/** The layers among the exports of a module. */
+const select = (exports: object): ReadonlyArray<AgentLayer> => {
   const byDefault = "default" in exports ? layersOf(exports.default) : []
   return byDefault.length > 0 ? byDefault : Object.values(exports).flatMap(layersOf)
 }

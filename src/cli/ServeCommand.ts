@@ -33,7 +33,7 @@ import * as Version from "../protocol/Version.ts"
 import * as AgentRegistry from "../runtime/AgentRegistry.ts"
 import * as ArcpServer from "../runtime/ArcpServer.ts"
 import * as RuntimeConfig from "../runtime/RuntimeConfig.ts"
-import type { ConnectionError } from "../session/Connection.ts"
+import type * as Connection from "../session/Connection.ts"
 import type * as Listener from "../session/Listener.ts"
 import * as Loopback from "../transport/Loopback.ts"
 import * as StdioTransport from "../transport/StdioTransport.ts"
@@ -158,7 +158,7 @@ export const command = Command.make(
 
 type Runtime = Layer.Layer<
   never,
-  AgentModule.AgentModuleError | ConnectionError,
+  AgentModule.AgentModuleError | Connection.ConnectionError,
   Listener.Listener | Authenticator.Authenticator | FileSystem.FileSystem | Path.Path
 >
 

@@ -37,7 +37,6 @@ import type { SecureRandom } from "effect/crypto"
 import { KeyValueStore } from "effect/persistence"
 import type * as AgentContract from "../protocol/AgentContract.ts"
 import * as AgentOutcome from "../protocol/AgentOutcome.ts"
-import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Capability from "../protocol/Capability.ts"
 import * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
@@ -47,6 +46,7 @@ import * as BufferedRandom from "../session/BufferedRandom.ts"
 import type * as Dialer from "../session/Dialer.ts"
 import type * as ClientError from "./ClientError.ts"
 import type * as ConnectionState from "./ConnectionState.ts"
+import * as ClientSession from "./internal/clientSession.ts"
 import * as Connect from "./internal/connect.ts"
 import * as Exchange from "./internal/exchange.ts"
 import * as Persistence from "./internal/persistence.ts"
@@ -106,6 +106,8 @@ export interface Limits {
 }
 
 /**
+ * The bounds of a client that is given none.
+ *
  * @category constants
  * @since 0.1.0
  */
@@ -338,14 +340,10 @@ const make = Effect.fnUntraced(function* (options: Options, persistence: Persist
     }),
     state: SubscriptionRef.changes(conversation.state),
     ping: Effect.flatMap(conversation.session, (session) =>
-      session.features.has("heartbeat")
-        ? Effect.map(Effect.timed(Exchange.ping(session)), ([duration]) => duration)
-        : Effect.fail(
-            new ArcpError.InvalidRequest({
-              message: `ping: the session has not negotiated "heartbeat"`,
-              details: { feature: "heartbeat" }
-            })
-          )
+      Effect.andThen(
+        ClientSession.needs(session, "heartbeat"),
+        Effect.map(Effect.timed(Exchange.ping(session)), ([duration]) => duration)
+      )
     )
   })
 })

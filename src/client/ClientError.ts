@@ -74,6 +74,8 @@ export type SubscribeError =
   | SessionLost
 
 /**
+ * Why jobs cannot be listed.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -85,6 +87,8 @@ export type ListError =
   | SessionLost
 
 /**
+ * Why a ping is not answered.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -25,16 +25,16 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Duration, Effect, FileSystem, Layer, Option, type PlatformError, type Redacted } from "effect"
-import { ChildProcessSpawner, type CommandLine } from "effect/process"
+import { Clock, Context, Duration, Effect, FileSystem, Layer, Option, type PlatformError } from "effect"
+import { ChildProcessSpawner } from "effect/process"
 import * as Operation from "../authority/Operation.ts"
 import * as AnchoredFiles from "./AnchoredFiles.ts"
 import * as CommandRequest from "./internal/commandRequest.ts"
 import * as Denial from "./internal/denial.ts"
 import * as FileAccess from "./internal/fileAccess.ts"
-import * as HostFiles from "./internal/hostFiles.ts"
 import * as LeasedProcess from "./internal/leasedProcess.ts"
 import * as Pipeline from "./internal/pipeline.ts"
+import * as Place from "./internal/place.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
 
 /**
@@ -43,23 +43,7 @@ import type * as LeasedJob from "./LeasedJob.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Command {
-  /** The program: an absolute path. */
-  readonly executable: string
-  /** Arguments that come before those of the agent. */
-  readonly args?: ReadonlyArray<CommandLine.Word> | undefined
-  /** The directory in which it runs, and in which an agent may choose another. Default `/`. */
-  readonly cwd?: string | undefined
-  /** Its environment, the whole of it. */
-  readonly env?: Readonly<Record<string, string | Redacted.Redacted | undefined>> | undefined
-  /**
-   * The names of variables that agents may set. None by default: a variable can make a program run something else, and which do is known only
-   * to who knows the program.
-   */
-  readonly acceptsEnv?: ReadonlyArray<string> | undefined
-  /** Why these arguments of an agent are refused, if they are. */
-  readonly refuses?: ((args: ReadonlyArray<string>) => string | undefined) | undefined
-}
+export type Command = CommandRequest.Declaration
 
 /**
  * @category options
@@ -137,7 +121,7 @@ export const make = (
   job: LeasedJob.LeasedJob,
   options: Options
 ): ChildProcessSpawner.ChildProcessSpawner["Service"] => {
-  const files = HostFiles.host(host.fileSystem, host.anchored)
+  const files = Place.host(host.fileSystem, host.anchored)
   const { commands, maxProcesses = 16, maxOutput = 67_108_864, root } = options
   let running = 0
   return assemble({

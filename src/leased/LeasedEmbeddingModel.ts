@@ -14,8 +14,10 @@
 import { Context, Effect, type Layer, References, Tracer } from "effect"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import type * as Model from "effect/ai/Model"
+import * as Operation from "../authority/Operation.ts"
 import type * as PriceTable from "../authority/PriceTable.ts"
 import * as AiDenial from "./internal/aiDenial.ts"
+import * as Denial from "./internal/denial.ts"
 import * as ModelCall from "./internal/modelCall.ts"
 import * as ModelOffer from "./internal/modelOffer.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
@@ -87,7 +89,7 @@ export const make = (
 
 const absent = (id: string, reason: string): EmbeddingModel.EmbeddingModel =>
   assemble(() =>
-    Effect.fail(AiDenial.make("EmbeddingModel", "embedMany", AiDenial.notOffered("model.use", id, reason)))
+    Effect.fail(AiDenial.make("EmbeddingModel", "embedMany", Denial.because(Operation.modelUse(id), reason)))
   )
 
 /**
@@ -149,20 +151,7 @@ export const layerModels = <
   never,
   PriceTable.InvalidPrice | Layer.Error<Models[keyof Models]>,
   Layer.Services<Models[keyof Models]>
-> =>
-  offer.layerModels(
-    models as Readonly<
-      Record<
-        string,
-        Layer.Layer<
-          EmbeddingModel.EmbeddingModel,
-          Layer.Error<Models[keyof Models]>,
-          Layer.Services<Models[keyof Models]>
-        >
-      >
-    >,
-    options
-  )
+> => offer.layerModels(models, options)
 
 /**
  * Within an agent, the model of this id in place of the one that its job has, see `LeasedLanguageModel.model`.

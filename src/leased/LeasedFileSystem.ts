@@ -46,8 +46,7 @@ import * as AnchoredFiles from "./AnchoredFiles.ts"
 import * as FileAccess from "./internal/fileAccess.ts"
 import * as FileOperations from "./internal/fileOperations.ts"
 import * as FileUse from "./internal/fileUse.ts"
-import * as HostFiles from "./internal/hostFiles.ts"
-import type * as Place from "./internal/place.ts"
+import * as Place from "./internal/place.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
 
 /**
@@ -110,7 +109,7 @@ export const make = (
     readonly scope?: Scope.Scope | undefined
   } = {}
 ): FileSystem.FileSystem => {
-  const host = HostFiles.host(raw, options.anchored)
+  const host = Place.host(raw, options.anchored)
   return assemble(host, FileAccess.make(host, guard, options), options.scope)
 }
 
@@ -121,7 +120,7 @@ export const make = (
  * @since 0.1.0
  */
 export const refusing: FileSystem.FileSystem = assemble(
-  HostFiles.host(FileSystem.makeNoop({})),
+  Place.host(FileSystem.makeNoop({})),
   FileAccess.refusing("the host offers no file system")
 )
 

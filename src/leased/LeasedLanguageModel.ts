@@ -31,8 +31,10 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Telemetry from "effect/ai/Telemetry"
 import type * as Toolkit from "effect/ai/Toolkit"
+import * as Operation from "../authority/Operation.ts"
 import type * as PriceTable from "../authority/PriceTable.ts"
 import * as AiDenial from "./internal/aiDenial.ts"
+import * as Denial from "./internal/denial.ts"
 import * as ModelCall from "./internal/modelCall.ts"
 import * as ModelOffer from "./internal/modelOffer.ts"
 import * as ModelTools from "./internal/modelTools.ts"
@@ -220,7 +222,7 @@ export const make = (
 
 /** A model that answers nothing, for this reason. */
 const absent = (id: string, reason: string): LanguageModel.LanguageModel => {
-  const denial = AiDenial.notOffered("model.use", id, reason)
+  const denial = Denial.because(Operation.modelUse(id), reason)
   const fail = (method: string) => Effect.fail(AiDenial.make("LanguageModel", method, denial))
   return {
     [LanguageModel.TypeId]: LanguageModel.TypeId,
@@ -290,20 +292,7 @@ export const layerModels = <
   never,
   PriceTable.InvalidPrice | Layer.Error<Models[keyof Models]>,
   Layer.Services<Models[keyof Models]>
-> =>
-  offer.layerModels(
-    models as Readonly<
-      Record<
-        string,
-        Layer.Layer<
-          LanguageModel.LanguageModel,
-          Layer.Error<Models[keyof Models]>,
-          Layer.Services<Models[keyof Models]>
-        >
-      >
-    >,
-    options
-  )
+> => offer.layerModels(models, options)
 
 /**
  * Within an agent, the model of this id in place of the one that its job has: a layer as those of providers are, to be provided to a part of

@@ -27,8 +27,10 @@ import * as AiError from "effect/ai/AiError"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import * as Operation from "../authority/Operation.ts"
 import type * as Json from "../protocol/Json.ts"
 import * as AiDenial from "./internal/aiDenial.ts"
+import * as Denial from "./internal/denial.ts"
 import * as ToolPermit from "./internal/toolPermit.ts"
 import type * as LeasedJob from "./LeasedJob.ts"
 import * as LeasedTool from "./LeasedTool.ts"
@@ -116,6 +118,8 @@ export type Lease = (handlers: Context.Context<never>) => Context.Context<never>
 export class LeasedToolkit extends Context.Service<LeasedToolkit, Lease>()("arcp/leased/LeasedToolkit") {}
 
 /**
+ * The handlers of a toolkit, each call of which asks the lease of this job.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -144,7 +148,7 @@ export const refusing: Lease = (handlers) =>
         AiDenial.make(
           "Toolkit",
           `${raw.name}.handle`,
-          AiDenial.notOffered("tool.call", raw.name, "there is no job here that calls it")
+          Denial.because(Operation.toolCall(raw.name), "there is no job here that calls it")
         )
       )
     )

@@ -23,6 +23,8 @@ export interface Options<in Request> {
 }
 
 /**
+ * What a host says of its models: their prices, and what a lease without a word on models means.
+ *
  * @category models
  * @since 0.1.0
  */

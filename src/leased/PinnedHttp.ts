@@ -35,6 +35,8 @@ export interface Body<E> {
 }
 
 /**
+ * A request, and the one address that it may go to.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -57,6 +59,8 @@ export interface Request<E> {
 }
 
 /**
+ * The head of a response, and its body as it comes.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -57,6 +57,8 @@ const translate = Effect.fnUntraced(function* (response: HttpClientResponse.Http
 })
 
 /**
+ * The client, which fails where the proxy refuses for the sake of the lease.
+ *
  * @category combinators
  * @since 0.1.0
  */

@@ -158,6 +158,8 @@ const expiryOf = (text: string | null | undefined): Option.Option<number> =>
   Option.orElse(Timestamp.parse(text ?? ""), () => Timestamp.parse(`${text}Z`))
 
 /**
+ * A provisioner of virtual keys of this proxy.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -362,6 +364,8 @@ export const make = Effect.fnUntraced(
 )
 
 /**
+ * Provisions virtual keys of this proxy.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -149,6 +149,8 @@ const withoutCoverage = (command: LeasedChildProcess.Command): LeasedChildProces
     : { ...command, env: { NODE_V8_COVERAGE: "", ...command.env } }
 
 /**
+ * Where the runtime is, and how to speak to it.
+ *
  * @category options
  * @since 0.1.0
  */

@@ -48,6 +48,8 @@ const maxInformational = 32
 const maxHeaders = 256
 
 /**
+ * Connections of Node's own to the addresses that it is told, and to no other.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -6,8 +6,7 @@
  */
 import * as NodeWS from "@effect/platform-node/NodeWS"
 import { Duration, Effect, type Layer, Redacted, type Scope } from "effect"
-import type * as Connection from "../session/Connection.ts"
-import { ConnectionError } from "../session/Connection.ts"
+import * as Connection from "../session/Connection.ts"
 import * as Dialer from "../session/Dialer.ts"
 import * as FrameSize from "../transport/FrameSize.ts"
 import * as WebSocketTransport from "../transport/WebSocketTransport.ts"
@@ -33,7 +32,7 @@ export interface Options extends WebSocketTransport.DialOptions {
  * @category constructors
  * @since 0.1.0
  */
-export const dial = (options: Options): Effect.Effect<Connection.Frames, ConnectionError, Scope.Scope> =>
+export const dial = (options: Options): Effect.Effect<Connection.Frames, Connection.ConnectionError, Scope.Scope> =>
   Effect.gen(function* () {
     const { url, ...line } = yield* WebSocketTransport.endpoint(options.url)
     const maxFrameBytes = options.maxFrameBytes ?? FrameSize.defaultMax
@@ -54,7 +53,8 @@ export const dial = (options: Options): Effect.Effect<Connection.Frames, Connect
         })
         return NodeSocket.make(ws)
       },
-      catch: (cause) => new ConnectionError({ reason: "open", message: "the WebSocket could not be made", cause })
+      catch: (cause) =>
+        new Connection.ConnectionError({ reason: "open", message: "the WebSocket could not be made", cause })
     })
     return yield* WebSocketTransport.fromWebSocket(acquire, { ...options, ...line, wire: () => wire })
   })

@@ -128,6 +128,8 @@ const codes: ReadonlySet<string> = new Set([
 const formEncoded = (text: string) => new URLSearchParams({ v: text }).toString().slice("v=".length)
 
 /**
+ * A provisioner of access tokens of this server.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -283,6 +285,8 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
+ * Provisions access tokens of this server.
+ *
  * @category layers
  * @since 0.1.0
  */

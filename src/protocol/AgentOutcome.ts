@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { type Context, Effect, Option, type Schema, SchemaParser } from "effect"
+import { type Context, Effect, Option, type Schema, type SchemaIssue, SchemaParser } from "effect"
 import type * as AgentContract from "./AgentContract.ts"
 import * as ArcpError from "./ArcpError.ts"
 import * as Codec from "./Codec.ts"
@@ -12,6 +12,8 @@ import type * as JobMessage from "./JobMessage.ts"
 import type * as Json from "./Json.ts"
 
 /**
+ * How a job ended, as it was heard.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -22,6 +24,8 @@ export type AgentOutcome =
   | { readonly _tag: "Unknown"; readonly error: ArcpError.ArcpError }
 
 /**
+ * Reads an outcome by the types of an agent: its result, or the error it declared.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -57,16 +61,7 @@ export const read = <Output extends Schema.Top, Failure extends Schema.Top>(
 
   return (outcome) => {
     if (outcome._tag === "Result") {
-      return decodeOutput(outcome.value).pipe(
-        Effect.provideContext(services),
-        Effect.mapError((issue) => {
-          const { field, problem } = Codec.describe(issue)
-          return new ArcpError.InternalError({
-            message: `The result does not fit the agent's contract: ${within("result", field)}: ${problem}`,
-            details: { field: within("result", field) }
-          })
-        })
-      )
+      return decodeOutput(outcome.value).pipe(Effect.provideContext(services), Effect.mapError(misfit))
     }
     if (outcome._tag === "Unknown") return Effect.fail(outcome.error)
     return Effect.flatMap(declared(outcome.payload), (error) =>
@@ -77,6 +72,20 @@ export const read = <Output extends Schema.Top, Failure extends Schema.Top>(
 
 const errorOf = (outcome: Exclude<AgentOutcome, { readonly _tag: "Result" }>): ArcpError.ArcpError =>
   outcome._tag === "Error" ? ArcpError.fromPayload(outcome.payload) : outcome.error
+
+/**
+ * A result that is not what the contract promises, on either side of the wire.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const misfit = (issue: SchemaIssue.Issue): ArcpError.InternalError => {
+  const { field, problem } = Codec.describe(issue, "result")
+  return new ArcpError.InternalError({
+    message: `The result does not fit the agent's contract: ${field}: ${problem}`,
+    details: { field }
+  })
+}
 
 /**
  * The input of a call as JSON, by the schema of the contract. Nothing at all is written as `null`.
@@ -92,15 +101,9 @@ export const encodeInput = <Input extends Schema.Top>(
   SchemaParser.encodeUnknownEffect(contract.input)(input).pipe(
     Effect.provideContext(services),
     Effect.mapError((issue) => {
-      const { field, problem } = Codec.describe(issue)
-      return new ArcpError.InvalidRequest({
-        message: `${within("input", field)}: ${problem}`,
-        details: { field: within("input", field) }
-      })
+      const { field, problem } = Codec.describe(issue, "input")
+      return ArcpError.invalidField(field, problem)
     }),
     // What a schema encodes to is checked to be JSON when it is written.
     Effect.map((encoded) => (encoded ?? null) as Json.Json)
   )
-
-const within = (root: string, field: string) =>
-  field === "" ? root : field.startsWith("[") ? root + field : `${root}.${field}`

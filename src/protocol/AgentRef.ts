@@ -6,6 +6,8 @@
 import { Result, Schema } from "effect"
 
 /**
+ * An agent by name, if need be in one version.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -53,6 +55,8 @@ export const parse = (text: string): Result.Result<AgentRef, string> => {
 }
 
 /**
+ * The text of a reference.
+ *
  * @category conversions
  * @since 0.1.0
  */

@@ -6,6 +6,8 @@
 import { BigDecimal, Effect, Option, Result, Schema, SchemaIssue, SchemaTransformation } from "effect"
 
 /**
+ * So much of a currency.
+ *
  * @category models
  * @since 0.1.0
  */

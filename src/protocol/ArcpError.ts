@@ -26,81 +26,156 @@ const fields = (retryable: boolean) => ({
   details: Schema.optionalKey(Json.JsonObject)
 })
 
-/** The lease does not cover the operation, or the session may see the job but not do this to it. */
+/**
+ * The lease does not cover the operation, or the session may see the job but not do this to it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class PermissionDenied extends Schema.TaggedError<PermissionDenied>("arcp/PermissionDenied")(
   "PermissionDenied",
   fields(false)
 ) {}
 
-/** A child was to get more authority than its parent has (§9.4). */
+/**
+ * A child was to get more authority than its parent has (§9.4).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class LeaseSubsetViolation extends Schema.TaggedError<LeaseSubsetViolation>("arcp/LeaseSubsetViolation")(
   "LeaseSubsetViolation",
   fields(false)
 ) {}
 
-/** No such job, or none that this principal may see. */
+/**
+ * No such job, or none that this principal may see.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class JobNotFound extends Schema.TaggedError<JobNotFound>("arcp/JobNotFound")("JobNotFound", fields(false)) {}
 
-/** The idempotency key was used before with other parameters (§7.2). */
+/**
+ * The idempotency key was used before with other parameters (§7.2).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class DuplicateKey extends Schema.TaggedError<DuplicateKey>("arcp/DuplicateKey")(
   "DuplicateKey",
   fields(false)
 ) {}
 
-/** No agent of that name (§7.5). */
+/**
+ * No agent of that name (§7.5).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class AgentNotAvailable extends Schema.TaggedError<AgentNotAvailable>("arcp/AgentNotAvailable")(
   "AgentNotAvailable",
   fields(false)
 ) {}
 
-/** The agent exists, that version of it does not (§7.5). */
+/**
+ * The agent exists, that version of it does not (§7.5).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class AgentVersionNotAvailable extends Schema.TaggedError<AgentVersionNotAvailable>(
   "arcp/AgentVersionNotAvailable"
 )("AgentVersionNotAvailable", fields(false)) {}
 
-/** The job was cancelled (§7.4). */
+/**
+ * The job was cancelled (§7.4).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Cancelled extends Schema.TaggedError<Cancelled>("arcp/Cancelled")("Cancelled", fields(false)) {}
 
-/** The job ran longer than its `max_runtime_sec` (§7.3). */
+/**
+ * The job ran longer than its `max_runtime_sec` (§7.3).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Timeout extends Schema.TaggedError<Timeout>("arcp/Timeout")("Timeout", fields(true)) {}
 
-/** The session can no longer be resumed, or not from that point (§6.3). */
+/**
+ * The session can no longer be resumed, or not from that point (§6.3).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class ResumeWindowExpired extends Schema.TaggedError<ResumeWindowExpired>("arcp/ResumeWindowExpired")(
   "ResumeWindowExpired",
   fields(false)
 ) {}
 
-/** The connection is gone: silent for too long (§6.4), or it could not be opened at all. Jobs go on. */
+/**
+ * The connection is gone: silent for too long (§6.4), or it could not be opened at all. Jobs go on.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class HeartbeatLost extends Schema.TaggedError<HeartbeatLost>("arcp/HeartbeatLost")(
   "HeartbeatLost",
   fields(false)
 ) {}
 
-/** The operation came at or after the lease's `expires_at` (§9.5). */
+/**
+ * The operation came at or after the lease's `expires_at` (§9.5).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class LeaseExpired extends Schema.TaggedError<LeaseExpired>("arcp/LeaseExpired")(
   "LeaseExpired",
   fields(false)
 ) {}
 
-/** A budget counter is spent (§9.6). */
+/**
+ * A budget counter is spent (§9.6).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class BudgetExhausted extends Schema.TaggedError<BudgetExhausted>("arcp/BudgetExhausted")(
   "BudgetExhausted",
   fields(false)
 ) {}
 
-/** The request is malformed, or uses what was not negotiated; `details` or the message names the field. */
+/**
+ * The request is malformed, or uses what was not negotiated; `details` or the message names the field.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("arcp/InvalidRequest")(
   "InvalidRequest",
   fields(false)
 ) {}
 
-/** The credentials of the session were missing, wrong or out of date (§6.1). */
+/**
+ * The credentials of the session were missing, wrong or out of date (§6.1).
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class Unauthenticated extends Schema.TaggedError<Unauthenticated>("arcp/Unauthenticated")(
   "Unauthenticated",
   fields(false)
 ) {}
 
-/** A failure that is not the requester's fault: a defect, a limit of the runtime, an error of a later protocol version. */
+/**
+ * A failure that is not the requester's fault: a defect, a limit of the runtime, an error of a later protocol version.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
 export class InternalError extends Schema.TaggedError<InternalError>("arcp/InternalError")(
   "InternalError",
   fields(true)
@@ -172,6 +247,15 @@ export const table = {
   Unauthenticated: { code: "UNAUTHENTICATED", retryable: false, make: Unauthenticated },
   InternalError: { code: "INTERNAL_ERROR", retryable: true, make: InternalError }
 } as const satisfies { readonly [Tag in ArcpError["_tag"]]: Row }
+
+/**
+ * The refusal of a request for what one of its fields says, which the message and the details name.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const invalidField = (field: string, problem: string, details?: Json.JsonObject): InvalidRequest =>
+  new InvalidRequest({ message: `${field}: ${problem}`, details: { field, ...details } })
 
 /**
  * The fifteen codes as they travel.

@@ -47,15 +47,22 @@ export type Decode<A> = (text: string) => Result.Result<A, BadFrame>
 const issues = SchemaIssue.makeFormatterStandardSchemaV1()
 
 /**
- * The first thing that a schema found wrong: where, as `payload.lease_request`, and what it had expected. Never quotes the value.
+ * The first thing that a schema found wrong: where, as `payload.lease_request`, and what it had expected. Never quotes the value. `within`
+ * is the name of the value itself.
  *
  * @category conversions
  * @since 0.1.0
  */
-export const describe = (issue: SchemaIssue.Issue): { readonly field: string; readonly problem: string } => {
+export const describe = (
+  issue: SchemaIssue.Issue,
+  within = ""
+): { readonly field: string; readonly problem: string } => {
   const first = issues(issue).issues[0]
   const path = (first?.path ?? []).map((key) => String(typeof key === "object" ? key.key : key))
-  const field = path.reduce((text, key) => text + (/^\d+$/.test(key) ? `[${key}]` : text === "" ? key : `.${key}`), "")
+  const field = path.reduce(
+    (text, key) => text + (/^\d+$/.test(key) ? `[${key}]` : text === "" ? key : `.${key}`),
+    within
+  )
   return { field: field.slice(0, 200), problem: (first?.message ?? "Invalid").slice(0, 300) }
 }
 

@@ -8,8 +8,6 @@
  */
 import * as ArcpError from "./ArcpError.ts"
 import * as Credential from "./Credential.ts"
-import * as Feature from "./Feature.ts"
-import type * as SessionMessage from "./SessionMessage.ts"
 import * as TraceContext from "./TraceContext.ts"
 import * as Version from "./Version.ts"
 
@@ -399,38 +397,3 @@ export const normalize = (frame: Raw): Raw => {
  */
 export const isIgnorable = (frame: Raw): boolean =>
   isRaw(frame["extensions"]) && frame["extensions"]["optional"] === true
-
-/**
- * The families of clients whose habits a runtime has to know, beyond what decoding evens out.
- *
- * - `effect`: our own; correlates every answer, may have many requests in flight.
- * - `ts`: takes a `session.error` for the end of everything, so refusals come as a `job.error` with an id of their own.
- * - `go`: reads an inline result from `output`.
- * - `echo`: matches answers by envelope id.
- * - `java`: as `echo`, and knows no `session.error`.
- * - `standard`: all others.
- *
- * @category models
- * @since 0.1.0
- */
-export type Profile = "effect" | "ts" | "go" | "echo" | "java" | "standard"
-
-const bareUlid = /^[0-9A-HJKMNP-TV-Z]{26}$/
-const uuid7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i
-
-/**
- * Which family the sender of this hello belongs to.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const recognize = (hello: SessionMessage.Hello): Profile => {
-  const { capabilities, client } = hello.payload
-  if (capabilities[Feature.declaration.key] !== undefined) return "effect"
-  if (client.name === "arcp-client-java") return "java"
-  if (hello.id.startsWith("msg_")) {
-    return hello.timestamp === undefined && hello.span_id === undefined ? "ts" : "standard"
-  }
-  if (uuid7.test(hello.id)) return "go"
-  return bareUlid.test(hello.id) ? "echo" : "standard"
-}

@@ -48,7 +48,7 @@ export interface Sequenced {
 }
 
 /**
- * A frame of a session's sequence.
+ * A frame of a session's head and the tail that it shares with others.
  *
  * @category constructors
  * @since 0.1.0

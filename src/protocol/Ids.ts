@@ -22,6 +22,8 @@ export const MessageId = opaque.pipe(Schema.brand("MessageId"))
 export type MessageId = typeof MessageId.Type
 
 /**
+ * Identifies a session, over all its connections (§6.2).
+ *
  * @category models
  * @since 0.1.0
  */
@@ -29,6 +31,8 @@ export const SessionId = opaque.pipe(Schema.brand("SessionId"))
 export type SessionId = typeof SessionId.Type
 
 /**
+ * Identifies a job (§7.1).
+ *
  * @category models
  * @since 0.1.0
  */
@@ -45,6 +49,8 @@ export const ResultId = opaque.pipe(Schema.brand("ResultId"))
 export type ResultId = typeof ResultId.Type
 
 /**
+ * Identifies a provisioned credential, whatever its value is at the moment (§9.8).
+ *
  * @category models
  * @since 0.1.0
  */
@@ -66,30 +72,40 @@ const ulid = <A>(prefix: string, brand: (text: string) => A): Effect.Effect<A, n
 const trust = <A extends string>(text: string) => text as A
 
 /**
+ * A fresh id.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const makeMessageId = ulid("msg_", trust<MessageId>)
 
 /**
+ * A fresh id.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const makeSessionId = ulid("sess_", trust<SessionId>)
 
 /**
+ * A fresh id.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const makeJobId = ulid("job_", trust<JobId>)
 
 /**
+ * A fresh id.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const makeResultId = ulid("res_", trust<ResultId>)
 
 /**
+ * A fresh id.
+ *
  * @category constructors
  * @since 0.1.0
  */

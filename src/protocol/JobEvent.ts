@@ -12,6 +12,8 @@ import * as Json from "./Json.ts"
 const NonNegative = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
 
 /**
+ * How much a line of a log matters.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -101,12 +103,6 @@ export type Kind = keyof typeof bodies
 export type Body<K extends Kind> = (typeof bodies)[K]["Type"]
 
 /**
- * @category predicates
- * @since 0.1.0
- */
-export const isKind = (kind: string): kind is Kind => Object.hasOwn(bodies, kind)
-
-/**
  * A vendor's kind: `x-vendor.<vendor>.<name>`.
  *
  * @category models
@@ -115,6 +111,8 @@ export const isKind = (kind: string): kind is Kind => Object.hasOwn(bodies, kind
 export type VendorKind = `x-vendor.${string}`
 
 /**
+ * Whether a kind is a vendor's.
+ *
  * @category predicates
  * @since 0.1.0
  */

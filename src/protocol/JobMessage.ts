@@ -25,7 +25,12 @@ const positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 export const Budget = Schema.Record(Schema.String, Schema.Finite)
 export type Budget = typeof Budget.Type
 
-/** Asks the runtime to run an agent (§7.1). */
+/**
+ * Asks the runtime to run an agent (§7.1).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Submit = Envelope.message(
   "job.submit",
   Schema.Struct({
@@ -42,7 +47,12 @@ export const Submit = Envelope.message(
 )
 export type Submit = typeof Submit.Type
 
-/** The job exists, with this authority (§7.1). */
+/**
+ * The job exists, with this authority (§7.1).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Accepted = Envelope.message(
   "job.accepted",
   Schema.Struct({
@@ -65,14 +75,24 @@ export const Accepted = Envelope.message(
 )
 export type Accepted = typeof Accepted.Type
 
-/** Asks the runtime to end a job (§7.4). */
+/**
+ * Asks the runtime to end a job (§7.4).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Cancel = Envelope.message(
   "job.cancel",
   Schema.Struct({ job_id: Schema.optionalKey(Ids.JobId), reason: Schema.optionalKey(Schema.String) })
 )
 export type Cancel = typeof Cancel.Type
 
-/** The cancellation was taken; the terminal `job.error` follows (§7.4). */
+/**
+ * The cancellation was taken; the terminal `job.error` follows (§7.4).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Cancelled = Envelope.message(
   "job.cancelled",
   Schema.Struct({
@@ -83,7 +103,12 @@ export const Cancelled = Envelope.message(
 )
 export type Cancelled = typeof Cancelled.Type
 
-/** Asks to observe a job of another session (§7.6). */
+/**
+ * Asks to observe a job of another session (§7.6).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Subscribe = Envelope.message(
   "job.subscribe",
   Schema.Struct({
@@ -96,7 +121,12 @@ export const Subscribe = Envelope.message(
 )
 export type Subscribe = typeof Subscribe.Type
 
-/** The observer's view of the job's authority (§7.6). */
+/**
+ * The observer's view of the job's authority (§7.6).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Subscribed = Envelope.message(
   "job.subscribed",
   Schema.Struct({
@@ -116,12 +146,20 @@ export const Subscribed = Envelope.message(
 )
 export type Subscribed = typeof Subscribed.Type
 
-/** Ends a subscription; nothing answers it (§7.6). */
+/**
+ * Ends a subscription; nothing answers it (§7.6).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Unsubscribe = Envelope.message("job.unsubscribe", Schema.Struct({ job_id: Ids.JobId }))
 export type Unsubscribe = typeof Unsubscribe.Type
 
 /**
  * Something a job said (§8.1). The codec has checked `body` against `kind` for each kind it knows, see `JobEvent`.
+ *
+ * @category schemas
+ * @since 0.1.0
  */
 export const Event = Envelope.message(
   "job.event",
@@ -134,7 +172,12 @@ export const Event = Envelope.message(
 )
 export type Event = typeof Event.Type
 
-/** The job ended well (§7.3, §8.4). */
+/**
+ * The job ended well (§7.3, §8.4).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const JobResult = Envelope.message(
   "job.result",
   Schema.Struct({
@@ -151,7 +194,12 @@ export const JobResult = Envelope.message(
 )
 export type JobResult = typeof JobResult.Type
 
-/** The job ended otherwise (§7.3, §12); or, from some peers, a request about a job was refused. */
+/**
+ * The job ended otherwise (§7.3, §12); or, from some peers, a request about a job was refused.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const JobError = Envelope.message(
   "job.error",
   Schema.Struct({

@@ -3,9 +3,11 @@
  *
  * @since 0.1.0
  */
-import { Schema } from "effect"
+import { Result, Schema } from "effect"
 
 /**
+ * A JSON value.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -34,3 +36,23 @@ export const JsonObject: Schema.Codec<{ readonly [key: string]: Json }> = Schema
   { expected: "a JSON object" }
 )
 export type JsonObject = typeof JsonObject.Type
+
+/**
+ * JSON text, or why there is none: a value with a cycle, a `BigInt`, one that is nested without end, or one of more than `limit` characters.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const stringify = (value: unknown, limit: number): Result.Result<string, string> => {
+  try {
+    const text = JSON.stringify(value)
+    if (text === undefined) return Result.fail("cannot be written as JSON")
+    return text.length > limit
+      ? Result.fail(`of ${text.length} characters is longer than ${limit}`)
+      : Result.succeed(text)
+  } catch (cause) {
+    return Result.fail(
+      `cannot be written as JSON: ${cause instanceof Error ? cause.message.split("\n")[0] : "unknown"}`
+    )
+  }
+}

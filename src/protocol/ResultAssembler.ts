@@ -82,6 +82,8 @@ const maxChunks = 1_048_576
 const utf8 = new TextEncoder()
 
 /**
+ * A result of which nothing has come yet; it may have so many bytes.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -93,7 +95,7 @@ export const make = (maxBytes: number): ResultAssembler => ({
 })
 
 const invalid = (result_id: string, field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field, result_id } })
+  ArcpError.invalidField(field, problem, { result_id })
 
 const isSame = (a: Chunk, b: Chunk) => a.data === b.data && a.encoding === b.encoding && a.more === b.more
 

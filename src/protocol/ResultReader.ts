@@ -39,13 +39,15 @@ export interface ResultReader {
 }
 
 /**
+ * A result of which nothing has come yet.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (): ResultReader => ({ resultId: undefined, next: 0, bytes: 0, half: "", isLast: false })
 
 const invalid = (result_id: string, field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field, result_id } })
+  ArcpError.invalidField(field, problem, { result_id })
 
 const nothing: ReadonlyArray<Piece> = []
 

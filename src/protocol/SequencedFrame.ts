@@ -21,6 +21,8 @@ import * as Ids from "./Ids.ts"
 import * as Version from "./Version.ts"
 
 /**
+ * The types of frame that have a place in the sequence.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -111,6 +113,8 @@ export interface Tail {
 }
 
 /**
+ * The tails of what one job says.
+ *
  * @category encoding
  * @since 0.1.0
  */
@@ -175,6 +179,8 @@ export interface Recognizer {
 }
 
 /**
+ * For a connection on which nothing has come yet.
+ *
  * @category decoding
  * @since 0.1.0
  */

@@ -91,7 +91,12 @@ export const RuntimeCapabilities = Schema.StructWithRest(
 )
 export type RuntimeCapabilities = typeof RuntimeCapabilities.Type
 
-/** Opens a session (§6.2). */
+/**
+ * Opens a session (§6.2).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Hello = Schema.Struct({
   ...Envelope.message(
     "session.hello",
@@ -111,14 +116,24 @@ export const Hello = Schema.Struct({
 })
 export type Hello = typeof Hello.Type
 
-/** Resumes a session as the first frame of a connection (§6.3); one of three forms that peers use. */
+/**
+ * Resumes a session as the first frame of a connection (§6.3); one of three forms that peers use.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Resume = Envelope.message(
   "session.resume",
   Schema.Struct({ ...ResumeRequest.fields, auth: Schema.optionalKey(Auth) })
 )
 export type Resume = typeof Resume.Type
 
-/** The runtime's answer to a hello or a resume (§6.2). */
+/**
+ * The runtime's answer to a hello or a resume (§6.2).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Welcome = Envelope.message(
   "session.welcome",
   Schema.Struct({
@@ -136,7 +151,12 @@ export const Welcome = Envelope.message(
 )
 export type Welcome = typeof Welcome.Type
 
-/** Refuses a request, or tells of the end of the session (§12). */
+/**
+ * Refuses a request, or tells of the end of the session (§12).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const SessionError = Envelope.message(
   "session.error",
   Schema.Struct({
@@ -150,40 +170,75 @@ export type SessionError = typeof SessionError.Type
 
 const Reason = Schema.Struct({ reason: Schema.optionalKey(Schema.String) })
 
-/** The client is done; its jobs go on (§6.7). */
+/**
+ * The client is done; its jobs go on (§6.7).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Close = Envelope.message("session.close", Reason)
 export type Close = typeof Close.Type
 
-/** The runtime's answer to a close, or its own farewell (§6.7). */
+/**
+ * The runtime's answer to a close, or its own farewell (§6.7).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Closed = Envelope.message("session.closed", Reason)
 export type Closed = typeof Closed.Type
 
-/** The farewell of protocol 1.0, still in use by several peers. */
+/**
+ * The farewell of protocol 1.0, still in use by several peers.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Bye = Envelope.message("session.bye", Reason)
 export type Bye = typeof Bye.Type
 
-/** Asks for a sign of life (§6.4). */
+/**
+ * Asks for a sign of life (§6.4).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Ping = Envelope.message(
   "session.ping",
   Schema.Struct({ nonce: Schema.String, sent_at: Schema.optionalKey(Schema.String) })
 )
 export type Ping = typeof Ping.Type
 
-/** Gives one (§6.4). */
+/**
+ * Gives one (§6.4).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Pong = Envelope.message(
   "session.pong",
   Schema.Struct({ ping_nonce: Schema.String, received_at: Schema.optionalKey(Schema.String) })
 )
 export type Pong = typeof Pong.Type
 
-/** Tells how far the client has processed (§6.5). `jobs` says it per job, between peers of this package. */
+/**
+ * Tells how far the client has processed (§6.5). `jobs` says it per job, between peers of this package.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Ack = Envelope.message(
   "session.ack",
   Schema.Struct({ last_processed_seq: count, jobs: Schema.optionalKey(Schema.Record(Schema.String, count)) })
 )
 export type Ack = typeof Ack.Type
 
-/** Asks for the inventory of jobs (§6.6). */
+/**
+ * Asks for the inventory of jobs (§6.6).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const ListJobs = Envelope.message(
   "session.list_jobs",
   Schema.Struct({
@@ -229,7 +284,12 @@ export const JobEntry = Schema.Struct({
 })
 export type JobEntry = typeof JobEntry.Type
 
-/** A page of the inventory (§6.6). */
+/**
+ * A page of the inventory (§6.6).
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
 export const Jobs = Envelope.message(
   "session.jobs",
   Schema.Struct({

@@ -4,85 +4,31 @@
  *
  * @since 0.1.0
  */
-import { Clock, Effect, Exit, Option, Result, type Scope, type Tracer } from "effect"
+import { Clock, Effect, Exit, Option, Result, type Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
-import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
 import * as Budgets from "../authority/Budgets.ts"
 import * as Credentials from "../authority/Credentials.ts"
 import * as Lease from "../authority/Lease.ts"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as Leases from "../authority/Leases.ts"
-import * as Operation from "../authority/Operation.ts"
 import * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
-import * as Credential from "../protocol/Credential.ts"
-import type * as Feature from "../protocol/Feature.ts"
 import * as Ids from "../protocol/Ids.ts"
-import type * as JobMessage from "../protocol/JobMessage.ts"
-import * as SequencedFrame from "../protocol/SequencedFrame.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
+import * as Decision from "./internal/decision.ts"
+import * as Provisioning from "./internal/provisioning.ts"
+import * as Turns from "./internal/turns.ts"
 import type * as Job from "./Job.ts"
-import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as JobLimits from "./JobLimits.ts"
+import type * as JobRequest from "./JobRequest.ts"
 import * as JobRunner from "./JobRunner.ts"
 import * as JobStore from "./JobStore.ts"
-import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as RunningJob from "./RunningJob.ts"
-import * as Turns from "./internal/turns.ts"
-
-/**
- * What is asked for, and on whose behalf.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Ask {
-  readonly principal: Authenticator.Principal
-  readonly session: Ids.SessionId
-  /** What the session negotiated. */
-  readonly features: ReadonlySet<Feature.Feature>
-  /** Whether credentials may be issued to who asks (§14). */
-  readonly secure: boolean
-  readonly traceId: Option.Option<Ids.TraceId>
-  /** The span in which it is asked for. */
-  readonly span: Tracer.AnySpan | undefined
-  readonly request: JobMessage.Submit["payload"]
-  readonly claim: Option.Option<Job.Claim>
-  /** The job that delegates, and the name of that act. */
-  readonly parent: Parent | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Parent {
-  readonly job: RunningJob.RunningJob
-  readonly delegateId: string
-  readonly detached: boolean
-  /** What the job has set aside for this part of its work: the budget of the child is taken from there. */
-  readonly reservation: Budgets.Reservation | undefined
-}
-
-/**
- * Why a request can be refused.
- *
- * @category errors
- * @since 0.1.0
- */
-export type Refusal =
-  | ArcpError.InvalidRequest
-  | ArcpError.AgentNotAvailable
-  | ArcpError.AgentVersionNotAvailable
-  | ArcpError.PermissionDenied
-  | ArcpError.LeaseSubsetViolation
-  | ArcpError.BudgetExhausted
-  | ArcpError.LeaseExpired
-  | ArcpError.InternalError
+import * as RuntimeConfig from "./RuntimeConfig.ts"
 
 /**
  * What became of a request that is not refused.
@@ -95,6 +41,8 @@ export type Outcome =
   | Exclude<JobStore.Acceptance, { readonly _tag: "Accepted" }>
 
 /**
+ * The one way in which a job comes to be.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -102,7 +50,10 @@ export interface Acceptance {
   /**
    * Decides on a request, and starts the job. `told` hears of it in the same step, before its agent runs, and must not wait.
    */
-  readonly accept: (ask: Ask, told: (record: Job.JobRecord) => Effect.Effect<void>) => Effect.Effect<Outcome, Refusal>
+  readonly accept: (
+    ask: JobRequest.JobRequest,
+    told: (record: Job.JobRecord) => Effect.Effect<void>
+  ) => Effect.Effect<Outcome, JobRequest.Refusal>
   readonly running: (job: Ids.JobId) => RunningJob.RunningJob | undefined
   /** Has every job end, and is done once their outcomes are written. */
   readonly shutdown: Effect.Effect<void>
@@ -117,31 +68,37 @@ interface Place {
 const over = (job: Ids.JobId) =>
   new ArcpError.InvalidRequest({ message: "The job that delegates has ended", details: { parent_job_id: job } })
 
-const unNegotiated = (field: string, feature: Feature.Feature) =>
-  new ArcpError.InvalidRequest({
-    message: `${field}: the session did not negotiate ${feature}`,
-    details: { field, feature }
-  })
-
-/** A lease that leans on a feature the session does not have is refused: to ignore it would widen it. */
-const requireFeatures = ({ features, request }: Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
-  const lease = request.lease_request ?? {}
-  if (Object.hasOwn(lease, "cost.budget") && !features.has("cost.budget")) {
-    return Effect.fail(unNegotiated("payload.lease_request.cost.budget", "cost.budget"))
+const recordOf = (
+  { features, parent, principal, request, secure, session }: JobRequest.JobRequest,
+  agent: string,
+  lease: Lease.Lease,
+  { createdAt, id, traceId }: Pick<Job.JobRecord, "createdAt" | "id" | "traceId">
+): Job.JobRecord => {
+  const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
+  return {
+    id,
+    agent,
+    principal: principal.id,
+    session,
+    traceId,
+    parent: parent?.job.record.id,
+    lease: lease.grants,
+    constraints,
+    features: secure ? features : Provisioning.without(features),
+    maxRuntime: request.max_runtime_sec,
+    createdAt,
+    accepted: {
+      job_id: id,
+      agent,
+      lease: lease.grants,
+      ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
+      ...(Object.hasOwn(lease.grants, "cost.budget") ? { budget: Budget.toNumbers(lease.budget) } : undefined),
+      accepted_at: Timestamp.format(createdAt),
+      trace_id: traceId,
+      ...(parent === undefined ? undefined : { parent_job_id: parent.job.record.id, delegate_id: parent.delegateId })
+    }
   }
-  if (Object.hasOwn(lease, "model.use") && !features.has("model.use")) {
-    return Effect.fail(unNegotiated("payload.lease_request.model.use", "model.use"))
-  }
-  return request.lease_constraints?.expires_at !== undefined && !features.has("lease_expires_at")
-    ? Effect.fail(unNegotiated("payload.lease_constraints.expires_at", "lease_expires_at"))
-    : Effect.void
 }
-
-/** What is asked for over a line that is not safe gets none, nor does what comes of it (§14). */
-const withoutCredentials = (features: ReadonlySet<Feature.Feature>): ReadonlySet<Feature.Feature> =>
-  features.has("provisioned_credentials")
-    ? new Set(Array.from(features).filter((feature) => feature !== "provisioned_credentials"))
-    : features
 
 /**
  * `onEnd` is called when a job has ended; `delegate` is what the agents delegate with.
@@ -166,8 +123,7 @@ export const make = Effect.fnUntraced(function* (options: {
   | SecureRandom.SecureRandom
 > {
   const config = yield* RuntimeConfig.RuntimeConfig
-  const registry = yield* AgentRegistry.AgentRegistry
-  const leases = yield* Leases.Leases
+  const decision = yield* Decision.make
   const budgets = yield* Budgets.Budgets
   const credentials = yield* Credentials.Credentials
   const store = yield* JobStore.JobStore
@@ -183,26 +139,14 @@ export const make = Effect.fnUntraced(function* (options: {
   const freshJobId = Effect.provideService(Ids.makeJobId, SecureRandom.SecureRandom, random)
   const freshTraceId = Effect.provideService(Ids.makeTraceId, SecureRandom.SecureRandom, random)
 
-  const requireInput = ({ request }: Ask): Effect.Effect<void, ArcpError.InvalidRequest> => {
-    const input = JobContext.stringify(request.input, config.maxInput)
-    return Result.isSuccess(input)
-      ? Effect.void
-      : Effect.fail(
-          new ArcpError.InvalidRequest({
-            message: `payload.input: ${input.failure}`,
-            details: { field: "payload.input", limit: config.maxInput }
-          })
-        )
-  }
-
   const countAsked = (parent: RunningJob.RunningJob, change: number) =>
     Effect.sync(() => void asked.set(parent, (asked.get(parent) ?? 0) + change))
 
   /** A delegation must not go on without end, be it in depth or in width (§14). */
   const withinBounds = (
-    { parent }: Ask,
-    accepted: Effect.Effect<Outcome, Refusal>
-  ): Effect.Effect<Outcome, Refusal> => {
+    { parent }: JobRequest.JobRequest,
+    accepted: Effect.Effect<Outcome, JobRequest.Refusal>
+  ): Effect.Effect<Outcome, JobRequest.Refusal> => {
     if (parent === undefined) return accepted
     const { job } = parent
     if (RunningJob.lineage(job).length > config.maxDelegationDepth) {
@@ -219,36 +163,11 @@ export const make = Effect.fnUntraced(function* (options: {
     )
   }
 
-  /** What is asked about is the agent as it is resolved: a grant for one version is none for what a bare name means today. */
-  const requireGrant = ({ parent, request }: Ask): Effect.Effect<AgentRegistry.Registered, Refusal> => {
-    const resolved = registry.resolve(request.agent)
-    if (parent === undefined) return resolved
-    const granted = (reference: string) => parent.job.guard.authorize(Operation.agentDelegate(reference))
-    return resolved.pipe(
-      // Who may not delegate to an agent need not know whether it is there.
-      Effect.tapError((error) => (error._tag === "InvalidRequest" ? Effect.void : granted(request.agent))),
-      Effect.tap(({ contract }) => granted(AgentContract.reference(contract)))
-    )
-  }
-
-  const leaseOf = Effect.fnUntraced(function* ({ parent, principal, request }: Ask, agent: string) {
-    const granted = yield* leases.grant({
-      principal,
-      agent,
-      request: request.lease_request,
-      constraints: request.lease_constraints
-    })
-    if (parent === undefined) return granted
-    const now = yield* Clock.currentTimeMillis
-    // What the parent has left is for the ledger to say, in the step in which it sets it aside.
-    return yield* Effect.fromResult(Lease.restrict(parent.job.guard.lease, granted, { now }))
-  })
-
   /** What is to be spent counts from here on; a job that nobody bounds needs no account. */
   const openAccount = (
     id: Ids.JobId,
     lease: Lease.Lease,
-    parent: Parent | undefined
+    parent: JobRequest.Parent | undefined
   ): Effect.Effect<Budgets.Account | undefined, ArcpError.BudgetExhausted | ArcpError.LeaseSubsetViolation> => {
     if (lease.budget.size === 0 && parent?.job.account === undefined && budgets.bindsAll !== true) {
       return Effect.succeed(undefined)
@@ -267,12 +186,14 @@ export const make = Effect.fnUntraced(function* (options: {
         error.details?.["wanted"] === undefined
           ? error
           : new ArcpError.LeaseSubsetViolation({
-              message: `lease_request.cost.budget: beyond what the parent has left, ${error.message}`,
+              message: `lease_request.cost.budget: beyond what the parent has left. ${error.message}`,
               details: { field: "lease_request.cost.budget", ...error.details }
             })
       )
     )
   }
+
+  const provisioned = Provisioning.make(credentials, journal, (job) => running.get(job)?.account)
 
   const accept: Acceptance["accept"] = (ask, told) => withinBounds(ask, admitted(ask, told))
 
@@ -289,103 +210,20 @@ export const make = Effect.fnUntraced(function* (options: {
   })
 
   const decide = Effect.fnUntraced(function* (
-    ask: Ask,
+    ask: JobRequest.JobRequest,
     told: (record: Job.JobRecord) => Effect.Effect<void>,
     place: Place
-  ): Effect.fn.Return<Outcome, Refusal> {
-    const { parent, principal, request, session } = ask
-    yield* requireInput(ask)
-    const agent = yield* requireGrant(ask)
+  ): Effect.fn.Return<Outcome, JobRequest.Refusal> {
+    const { agent, lease, prepared } = yield* decision(ask)
     const reference = AgentContract.reference(agent.contract)
-    yield* requireFeatures(ask)
-    const lease = yield* leaseOf(ask, reference)
-    const prepared = yield* agent.prepare(request.input)
-
     const id = yield* freshJobId
     const traceId = Option.isSome(ask.traceId) ? ask.traceId.value : yield* freshTraceId
     const createdAt = yield* Clock.currentTimeMillis
-    const constraints = lease.constraints.expires_at === undefined ? undefined : lease.constraints
-    const features = ask.secure ? ask.features : withoutCredentials(ask.features)
-    const accepted: JobMessage.Accepted["payload"] = {
-      job_id: id,
-      agent: reference,
-      lease: lease.grants,
-      ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
-      ...(Object.hasOwn(lease.grants, "cost.budget") ? { budget: Budget.toNumbers(lease.budget) } : undefined),
-      accepted_at: Timestamp.format(createdAt),
-      trace_id: traceId,
-      ...(parent === undefined ? undefined : { parent_job_id: parent.job.record.id, delegate_id: parent.delegateId })
-    }
-    const record: Job.JobRecord = {
-      id,
-      agent: reference,
-      principal: principal.id,
-      session,
-      traceId,
-      parent: parent?.job.record.id,
-      lease: lease.grants,
-      constraints,
-      features,
-      maxRuntime: request.max_runtime_sec,
-      createdAt,
-      accepted
-    }
+    const record = recordOf(ask, reference, lease, { id, traceId, createdAt })
     const started = start({ ask, agent, lease, prepared, record, place }, told)
-    return yield* features.has("provisioned_credentials") ? provisioned(ask, lease, record, started) : started
-  })
-
-  /** Has credentials minted first, for they come with the acceptance; if the job does not come to be they are void again (§9.8.2). */
-  const provisioned = (
-    { parent }: Ask,
-    lease: Lease.Lease,
-    record: Job.JobRecord,
-    started: Effect.Effect<Outcome, Refusal>
-  ): Effect.Effect<Outcome, Refusal> => {
-    const revoked = credentials.revokeAll(record.id)
-    /** Whether a job has ended from which this one has its authority: what it leaves behind must not get any of its own (§9.8.2). */
-    const isLeft = () => parent !== undefined && RunningJob.lineage(parent.job).some((job) => job.isOver())
-    const issued = () =>
-      credentials.issueFor(
-        {
-          job: record.id,
-          agent: record.agent,
-          principal: record.principal,
-          parent: Option.fromUndefinedOr(record.parent),
-          lease,
-          // What is to be spent of a parent's budget bounds a child that has none.
-          budget: Effect.suspend(() => {
-            const account = running.get(record.id)?.account
-            if (account !== undefined && lease.budget.size > 0) return account.available
-            const shared = parent?.job.account
-            return lease.budget.size === 0 && shared !== undefined ? shared.available : Effect.succeed(lease.budget)
-          })
-        },
-        { secure: true, onRotated: (credential, told) => rotated(record, credential, told) },
-        () =>
-          // Looked at again, for that may have been while they were minted.
-          isLeft()
-            ? Effect.andThen(revoked, started)
-            : Effect.tap(started, ({ _tag }) => (_tag === "Started" ? Effect.void : revoked))
-      )
-    return Effect.suspend(() => (isLeft() ? started : issued()))
-  }
-
-  /** The new value stands in no journal: the outbox of the submitter adds it, and says when it was sent. */
-  const rotated = Effect.fnUntraced(function* (
-    { id }: Job.JobRecord,
-    credential: Ids.CredentialId,
-    told: Effect.Effect<void>
-  ) {
-    const isTold = (yield* credentials.current(id)).some((one) => one.id === credential && Credential.isDefined(one))
-    if (!isTold) return
-    const body = { phase: "credential_rotated", id: credential, credential_id: credential }
-    const draft: JobJournal.Draft = {
-      type: "job.event",
-      kind: "status",
-      payload: `${SequencedFrame.payloadHead("status", Timestamp.format(yield* Clock.currentTimeMillis))}${JSON.stringify(body)}}`,
-      note: { _tag: "Rotated", credential }
-    }
-    yield* Effect.ignore(Effect.andThen(journal.append(id, 1, [draft], { forced: true }), told))
+    return yield* record.features.has("provisioned_credentials")
+      ? provisioned({ record, lease, parent: ask.parent?.job }, started)
+      : started
   })
 
   /** From the claim on nothing may come between: a key without a job would refuse its owner, a job without a follower be silent. */
@@ -398,7 +236,7 @@ export const make = Effect.fnUntraced(function* (options: {
       prepared,
       record
     }: {
-      readonly ask: Ask
+      readonly ask: JobRequest.JobRequest
       readonly agent: AgentRegistry.Registered
       readonly lease: Lease.Lease
       readonly prepared: AgentRegistry.Prepared
@@ -406,7 +244,7 @@ export const make = Effect.fnUntraced(function* (options: {
       readonly place: Place
     },
     told: (record: Job.JobRecord) => Effect.Effect<void>
-  ): Effect.Effect<Outcome, Refusal> =>
+  ): Effect.Effect<Outcome, JobRequest.Refusal> =>
     Effect.uninterruptible(
       Effect.gen(function* () {
         const { parent } = ask

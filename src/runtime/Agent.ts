@@ -21,15 +21,14 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser, type Scope } from "effect"
+import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser } from "effect"
 import type * as AiError from "effect/ai/AiError"
 import { HttpClientError } from "effect/http"
 import { SchemaJITCompiler } from "effect/schema"
-import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as Operation from "../authority/Operation.ts"
-import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as LeasedToolkit from "../leased/LeasedToolkit.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
+import * as AgentOutcome from "../protocol/AgentOutcome.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Json from "../protocol/Json.ts"
@@ -44,7 +43,7 @@ import * as JobContext from "./JobContext.ts"
  * @category models
  * @since 0.1.0
  */
-export type Services = JobContext.JobContext | LeaseGuard.LeaseGuard | LeasedServices.LeasedServices | Scope.Scope
+export type Services = AgentRegistry.Services
 
 /**
  * What a handler may fail with besides the errors it declares: the fifteen, and those of the leased services, which carry one of the
@@ -60,6 +59,8 @@ export type HostError =
   | AiError.AiError
 
 /**
+ * A contract that can be given its handler.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -76,6 +77,8 @@ export interface Agent<
 }
 
 /**
+ * What an agent does with an input.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -143,13 +146,11 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
             ): Effect.Effect<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError, Output["EncodingServices"]> =>
               output instanceof JobContext.StreamedResult
                 ? Effect.succeed(output)
-                : (Effect.mapError(encode(output), (issue) => {
-                    const { field, problem } = Codec.describe(issue)
-                    return new ArcpError.InternalError({
-                      message: `The result does not fit the agent's contract: ${at("result", field)}: ${problem}`,
-                      details: { field: at("result", field) }
-                    })
-                  }) as Effect.Effect<Json.Json, ArcpError.ArcpError, Output["EncodingServices"]>)
+                : (Effect.mapError(encode(output), AgentOutcome.misfit) as Effect.Effect<
+                    Json.Json,
+                    ArcpError.ArcpError,
+                    Output["EncodingServices"]
+                  >)
           )
         )
 
@@ -160,11 +161,8 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
           decode(input).pipe(
             Effect.mapBoth({
               onFailure: (issue) => {
-                const { field, problem } = Codec.describe(issue)
-                return new ArcpError.InvalidRequest({
-                  message: `${at("payload.input", field)}: ${problem}`,
-                  details: { field: at("payload.input", field) }
-                })
+                const { field, problem } = Codec.describe(issue, "payload.input")
+                return ArcpError.invalidField(field, problem)
               },
               // Over the surroundings of the layer go the services of the job, and nothing else that happens to be where it runs: a service that
               // the agent did not ask for by its type is not within its reach. Tools are among the surroundings, and become the job's.
@@ -186,9 +184,6 @@ export const toLayer = <Input extends Schema.Top, Output extends Schema.Top, Fai
       })
     })
   )
-
-const at = (root: string, field: string) =>
-  field === "" ? root : field.startsWith("[") ? root + field : `${root}.${field}`
 
 /** Finds the protocol error under the errors of services that wrap one. */
 const unwrap = (error: unknown): ArcpError.ArcpError | undefined => {

@@ -30,6 +30,8 @@ export interface Place {
 }
 
 /**
+ * The places of one agent.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -42,6 +44,8 @@ export interface AgentPlaces {
 }
 
 /**
+ * Places, all of them free.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -4,14 +4,23 @@
  * @since 0.1.0
  */
 import { Context, Effect, Layer, Result, type Scope } from "effect"
+import type * as LeaseGuard from "../authority/LeaseGuard.ts"
+import type * as LeasedServices from "../leased/LeasedServices.ts"
 import * as AgentContract from "../protocol/AgentContract.ts"
 import * as AgentRef from "../protocol/AgentRef.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Json from "../protocol/Json.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
-import type { Services } from "./Agent.ts"
 import type * as AgentPlaces from "./AgentPlaces.ts"
 import type * as JobContext from "./JobContext.ts"
+
+/**
+ * What each run is given.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = JobContext.JobContext | LeaseGuard.LeaseGuard | LeasedServices.LeasedServices | Scope.Scope
 
 /**
  * A run of an agent with its input already decoded, given the services of the job: what it answers, as JSON, or the protocol error it ended
@@ -25,6 +34,8 @@ export type Prepared = (
 ) => Effect.Effect<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError>
 
 /**
+ * An agent as the runtime knows it, whatever its types.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -37,6 +48,8 @@ export interface Registered {
 }
 
 /**
+ * Which agents are served, and which of them a reference means (§7.5).
+ *
  * @category services
  * @since 0.1.0
  */
@@ -58,6 +71,8 @@ export class AgentRegistry extends Context.Service<
 >()("arcp/runtime/AgentRegistry") {}
 
 /**
+ * A registry without agents: each agent's own layer adds it.
+ *
  * @category layers
  * @since 0.1.0
  */
@@ -88,10 +103,7 @@ export const layer: Layer.Layer<AgentRegistry> = Layer.sync(AgentRegistry, () =>
     resolve: Effect.fnUntraced(function* (reference) {
       const parsed = AgentRef.parse(reference)
       if (Result.isFailure(parsed)) {
-        return yield* new ArcpError.InvalidRequest({
-          message: `payload.agent: ${parsed.failure}`,
-          details: { field: "payload.agent" }
-        })
+        return yield* ArcpError.invalidField("payload.agent", parsed.failure)
       }
       const { name, version } = parsed.success
       const versions = agents.get(name)

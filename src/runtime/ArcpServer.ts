@@ -74,7 +74,7 @@ export const layer: Layer.Layer<
       Effect.flatMap(greet(connection), (greeted) =>
         Option.isSome(greeted) ? sessions.converse(greeted.value.opened, greeted.value.connection) : Effect.void
       ).pipe(
-        Effect.catch((error) => Effect.logDebug("connection ended before the session began", error.message)),
+        Effect.catch((error) => Effect.logDebug("A connection ended before the session began", error.message)),
         Effect.annotateLogs({ peer: connection.peer })
       )
     )

@@ -170,13 +170,10 @@ export const make = (
   return delegate as Delegate
 }
 
-const invalid = (field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
-
 const expiry = (given: DateTime.DateTime | string): Effect.Effect<string, ArcpError.InvalidRequest> =>
   typeof given === "string"
     ? Effect.mapError(Effect.fromResult(Result.map(Timestamp.parseUtc(given), Timestamp.format)), (problem) =>
-        invalid("lease_constraints.expires_at", problem)
+        ArcpError.invalidField("lease_constraints.expires_at", problem)
       )
     : Effect.succeed(Timestamp.format(DateTime.toEpochMillis(given)))
 

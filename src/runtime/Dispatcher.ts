@@ -148,8 +148,8 @@ const cancel = Effect.fnUntraced(function* (session: Session.Session, request: J
   const { payload } = request
   const job = request.job_id ?? payload.job_id
   if (job === undefined || (payload.job_id !== undefined && payload.job_id !== job)) {
-    const message = job === undefined ? "job_id: missing" : "job_id: the envelope names one job, the payload another"
-    return yield* refuse(session, request, new ArcpError.InvalidRequest({ message, details: { field: "job_id" } }))
+    const problem = job === undefined ? "missing" : "the envelope names one job, the payload another"
+    return yield* refuse(session, request, ArcpError.invalidField("job_id", problem))
   }
   // It is kept as long as the job is.
   const reason = (payload.reason ?? "client.cancel").slice(0, maxReason).toWellFormed()
@@ -165,7 +165,7 @@ const cancel = Effect.fnUntraced(function* (session: Session.Session, request: J
   yield* Effect.catch(surroundings.jobs.cancel({ principal, session: session_id, job, reason }, acknowledge), (error) =>
     // Only our own clients wait for an answer about a job whose outcome they were sent already.
     error.details?.["final_status"] !== undefined && profile !== "effect"
-      ? Effect.logDebug("cancel of an ended job", { job })
+      ? Effect.logDebug("A client cancels a job that has ended", { job })
       : refuse(session, request, error, job)
   )
 })

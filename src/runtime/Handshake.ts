@@ -9,10 +9,10 @@ import * as Authenticator from "../authority/Authenticator.ts"
 import * as Credentials from "../authority/Credentials.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
-import * as Dialect from "../protocol/Dialect.ts"
 import * as Feature from "../protocol/Feature.ts"
 import * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
+import * as Profile from "../protocol/Profile.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Connection from "../session/Connection.ts"
@@ -36,7 +36,7 @@ interface Refused {
   readonly error: ArcpError.ArcpError
   readonly close: Connection.CloseReason
   readonly request: { readonly id?: string; readonly type?: string }
-  readonly profile: Dialect.Profile
+  readonly profile: Profile.Profile
 }
 
 /**
@@ -81,7 +81,7 @@ export const make: Effect.Effect<
   const begin = Effect.fnUntraced(function* (
     { payload }: SessionMessage.Hello,
     id: Ids.SessionId,
-    profile: Dialect.Profile,
+    profile: Profile.Profile,
     secure: boolean
   ) {
     const principal = yield* authenticator.authenticate(payload.auth)
@@ -162,7 +162,7 @@ export const make: Effect.Effect<
       })
     }
 
-    const profile = message.type === "session.hello" ? Dialect.recognize(message) : "echo"
+    const profile = message.type === "session.hello" ? Profile.recognize(message) : "echo"
     const began =
       message.type === "session.hello" ? begin(message, session_id, profile, connection.secure) : resume(message)
     const result = yield* Effect.result(

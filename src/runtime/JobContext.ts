@@ -18,25 +18,23 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Option, Record, Result, type Scope, Sink, Stream } from "effect"
+import { Clock, Context, Effect, Option, Result, type Scope, Sink, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Budget from "../authority/Budget.ts"
 import type * as Budgets from "../authority/Budgets.ts"
-import * as JobEmitter from "../authority/JobEmitter.ts"
 import type * as LeaseGuard from "../authority/LeaseGuard.ts"
 import * as LeasedJob from "../leased/LeasedJob.ts"
 import * as LeasedTool from "../leased/LeasedTool.ts"
-import * as RemainingBudget from "../authority/RemainingBudget.ts"
 import * as Amount from "../protocol/Amount.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Credential from "../protocol/Credential.ts"
 import * as Ids from "../protocol/Ids.ts"
 import * as JobEvent from "../protocol/JobEvent.ts"
-import type * as Json from "../protocol/Json.ts"
-import * as Timestamp from "../protocol/Timestamp.ts"
+import * as Json from "../protocol/Json.ts"
 import * as Delegation from "./Delegation.ts"
-import type * as JobRecord from "./Job.ts"
 import * as ResultWriter from "./internal/resultWriter.ts"
+import * as Voice from "./internal/voice.ts"
+import type * as Job from "./Job.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
@@ -61,6 +59,8 @@ type Emit<Arguments extends ReadonlyArray<unknown>> = (
 ) => Effect.Effect<void, ArcpError.InvalidRequest>
 
 /**
+ * The job, to the agent that runs for it.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -137,31 +137,11 @@ export class JobContext extends Context.Service<
   }
 >()("arcp/runtime/JobContext") {}
 
-const invalid = (field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
-
-/**
- * JSON text, or why there is none: a value with a cycle, a `BigInt`, one that is nested without end, or one that is too long.
- *
- * @category conversions
- * @since 0.1.0
- */
-export const stringify = (value: unknown, limit: number): Result.Result<string, string> => {
-  try {
-    const text = JSON.stringify(value)
-    if (text === undefined) return Result.fail("cannot be written as JSON")
-    return text.length > limit
-      ? Result.fail(`of ${text.length} characters is longer than ${limit}`)
-      : Result.succeed(text)
-  } catch (cause) {
-    return Result.fail(
-      `cannot be written as JSON: ${cause instanceof Error ? cause.message.split("\n")[0] : "unknown"}`
-    )
-  }
-}
-
 /**
  * A result that was streamed, at least in part.
+ *
+ * @category models
+ * @since 0.1.0
  */
 export interface Collected {
   /** What the runner keeps for the terminal if the session cannot take chunks; nothing if chunks of it were sent. */
@@ -169,13 +149,13 @@ export interface Collected {
 }
 
 /**
- * A job that is about to run.
+ * The job that an agent is to see, and what its context acts with.
  *
- * @category models
+ * @category options
  * @since 0.1.0
  */
-export interface Job {
-  readonly record: JobRecord.JobRecord
+export interface Options {
+  readonly record: Job.JobRecord
   readonly epoch: number
   readonly guard: LeaseGuard.LeaseGuard["Service"]
   /** Nothing if no lease in the chain caps anything. */
@@ -210,7 +190,7 @@ export interface Made {
  * @category constructors
  * @since 0.1.0
  */
-export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJournal | SecureRandom.SecureRandom> =
+export const factory: Effect.Effect<(job: Options) => Made, never, JobJournal.JobJournal | SecureRandom.SecureRandom> =
   Effect.gen(function* () {
     const journal = yield* JobJournal.JobJournal
     const config = yield* RuntimeConfig.RuntimeConfig
@@ -221,119 +201,32 @@ export const factory: Effect.Effect<(job: Job) => Made, never, JobJournal.JobJou
   })
 
 const make = (
-  { account, cancellation, credentials, delegate, epoch, guard, isEnding, record, scope }: Job,
+  job: Options,
   journal: JobJournal.JobJournal["Service"],
   config: RuntimeConfig.RuntimeConfig,
   random: SecureRandom.SecureRandom["Service"],
   clock: Clock.Clock
 ): Made => {
+  const { account, cancellation, credentials, delegate, guard, record, scope } = job
   let collected = Option.none<Collected>()
 
-  const head = headOfPayloads()
-  const urgently = { urgent: true }
-
-  const draft = (kind: string, body: unknown): Result.Result<JobJournal.Draft, ArcpError.InvalidRequest> => {
-    const text = stringify(body, config.maxPayload)
-    return Result.isFailure(text)
-      ? Result.fail(invalid(`${kind} body`, text.failure))
-      : Result.succeed({
-          type: "job.event",
-          kind,
-          payload: head(kind, clock.currentTimeMillisUnsafe()) + text.success + "}"
-        })
-  }
-
-  const tell = (draft: JobJournal.Draft): Effect.Effect<void> =>
-    Effect.catch(journal.append(record.id, epoch, [draft], isEnding() ? urgently : undefined), speaksNoMore)
-
-  const append = (kind: string, body: unknown): Effect.Effect<void, ArcpError.InvalidRequest> =>
-    Effect.suspend(() => {
-      const made = draft(kind, body)
-      return Result.isFailure(made) ? Effect.fail(made.failure) : tell(made.success)
-    })
-
-  let told = RemainingBudget.nothing
-
-  /** Whether this lease, or one above it, caps the currency: what a host caps besides is not the job's to tell. */
-  const isCapped = ({ currency }: Budget.Standing) => guard.tenures.some(({ lease }) => lease.budget.has(currency))
-
-  /** A metric, and with a cost what is then left, if that has changed by much. Some clients read the labels from `dims`. */
-  const tellMetric = (body: JobEvent.Body<"metric">): Effect.Effect<void, ArcpError.InvalidRequest> => {
-    const { dimensions, name, value } = body
-    if (!Number.isFinite(value)) return Effect.fail(invalid("metric.value", "must be a finite number"))
-    if (name === JobEvent.budgetRemaining) {
-      return Effect.fail(invalid("metric.name", `${name} is what the runtime says of a budget`))
-    }
-    const made = draft("metric", dimensions === undefined ? body : { ...body, dims: dimensions })
-    if (Result.isFailure(made)) return Effect.fail(made.failure)
-    const metric = made.success
-    const cost = costOf(body)
-    if (cost === undefined) return tell(metric)
-    if (Result.isFailure(cost)) return Effect.fail(invalid("metric.value", cost.failure))
-    // Nothing comes between a cost and its being counted, and once it is counted it is told, once.
-    return Effect.uninterruptibleMask(
-      Effect.fnUntraced(function* (restore) {
-        const charged = account === undefined ? notCounted : yield* account.charge([cost.success])
-        const remaining = RemainingBudget.tell(told, charged.standings.filter(isCapped))
-        told = remaining.told
-        const drafts = [
-          metric,
-          ...remaining.metrics.flatMap((body) => Result.getSuccess(draft("metric", body)).pipe(Option.toArray))
-        ] as const
-        const waited = yield* Effect.exit(restore(journal.room(record.id, urgently)))
-        yield* Effect.catch(journal.append(record.id, epoch, drafts, { forced: true, ledger: charged.entries }), () =>
-          Effect.forEach(charged.entries, (entry) => journal.record(record.id, epoch, entry)).pipe(
-            Effect.andThen(speaksNoMore)
-          )
-        )
-        return yield* waited
-      })
-    )
-  }
+  const voice = Voice.make(job, journal, config, clock)
+  const { append } = voice
 
   const nonEmpty = (kind: string, field: string, value: string, then: Effect.Effect<void, ArcpError.InvalidRequest>) =>
-    value === "" ? Effect.fail(invalid(`${kind}.${field}`, "must not be empty")) : then
+    value === "" ? Effect.fail(ArcpError.invalidField(`${kind}.${field}`, "must not be empty")) : then
 
   const toolCall = (call: JobEvent.Body<"tool_call">) =>
     nonEmpty("tool_call", "tool", call.tool, append("tool_call", call))
 
   const toolResult = (result: JobEvent.Body<"tool_result">) =>
     (result.error === undefined) === (result.result === undefined)
-      ? Effect.fail(invalid("tool_result", "needs exactly one of result and error"))
+      ? Effect.fail(ArcpError.invalidField("tool_result", "needs exactly one of result and error"))
       : append("tool_result", result)
-
-  /** What cannot be shown as it is shows why: it must not be lost for that, nor hide what it came with. */
-  const shown = (value: unknown): Json.Json =>
-    Result.match(stringify(value ?? null, config.maxPayload), {
-      onSuccess: () => (value ?? null) as Json.Json,
-      onFailure: (problem) => `(a value that ${problem})`
-    })
-
-  const showable = (body: { readonly [member: string]: unknown }) =>
-    Record.map(body, (member, name) => {
-      if (name !== "error") return shown(member)
-      const { code, message, retryable } = member as ArcpError.Payload
-      return { code, message: message.slice(0, 1024), retryable }
-    })
-
-  /** A metric that cannot be shown as it is must be counted all the same. */
-  const emitMetric = (body: JobEvent.Body<"metric">) =>
-    Effect.catch(tellMetric(body), () => {
-      const { name, unit, value } = body
-      return tellMetric({ name, value, ...(unit === undefined ? undefined : { unit }) })
-    })
-
-  const emitter = JobEmitter.JobEmitter.of({
-    emit: (kind, body) =>
-      (kind === "metric"
-        ? emitMetric(body as JobEvent.Body<"metric">)
-        : Effect.catch(append(kind, body), () => append(kind, showable(body)))
-      ).pipe(Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message)))
-  })
 
   const leased = LeasedJob.make({
     guard,
-    emitter,
+    emitter: voice.emitter,
     nextCallId: Effect.map(random.ulid, (ulid) => `call_${ulid}`),
     scope
   })
@@ -342,7 +235,9 @@ const make = (
     nonEmpty("tool_call", "tool", name, Effect.void).pipe(
       Effect.andThen(
         Effect.fromResult(
-          Result.mapError(stringify(arguments_, config.maxPayload), (problem) => invalid("tool_call.args", problem))
+          Result.mapError(Json.stringify(arguments_, config.maxPayload), (problem) =>
+            ArcpError.invalidField("tool_call.args", problem)
+          )
         )
       ),
       Effect.andThen(LeasedTool.call(leased, name, arguments_, run, options))
@@ -352,7 +247,7 @@ const make = (
 
   /** One result is streamed, by one writer: whoever begins has it, until it fails with nothing sent. */
   const beginResult = Effect.suspend(() => {
-    if (isStreaming) return Effect.fail(invalid("streamResult", "the job has streamed a result already"))
+    if (isStreaming) return Effect.fail(ArcpError.invalidField("streamResult", "the job has streamed a result already"))
     isStreaming = true
     return Effect.map(Effect.provideService(Ids.makeResultId, SecureRandom.SecureRandom, random), (id) => {
       const emit = (chunk: JobEvent.Body<"result_chunk">) => {
@@ -395,22 +290,24 @@ const make = (
     thought: (text) => append("thought", { text }),
     status: (phase, message) =>
       nonEmpty("status", "phase", phase, append("status", message === undefined ? { phase } : { phase, message })),
-    metric: (name, value, options) => nonEmpty("metric", "name", name, tellMetric({ name, value, ...options })),
+    metric: (name, value, options) => nonEmpty("metric", "name", name, voice.metric({ name, value, ...options })),
     budget: account === undefined ? Effect.succeed(nothingCapped) : account.available,
     reserve: (amounts, use) =>
       Effect.flatMap(
         Effect.forEach(typeof amounts === "string" ? [amounts] : amounts, (text, index) =>
-          Effect.mapError(Effect.fromResult(Amount.parse(text)), (problem) => invalid(`amounts[${index}]`, problem))
+          Effect.mapError(Effect.fromResult(Amount.parse(text)), (problem) =>
+            ArcpError.invalidField(`amounts[${index}]`, problem)
+          )
         ),
         (amounts) => guard.reserve(amounts, use)
       ),
     progress: (progress) => {
       const { current, total } = progress
       if (!(Number.isFinite(current) && current >= 0)) {
-        return Effect.fail(invalid("progress.current", "must be a number, not negative"))
+        return Effect.fail(ArcpError.invalidField("progress.current", "must be a number, not negative"))
       }
       if (total !== undefined && !(Number.isFinite(total) && total >= current)) {
-        return Effect.fail(invalid("progress.total", "must be a number, not below current"))
+        return Effect.fail(ArcpError.invalidField("progress.total", "must be a number, not below current"))
       }
       return append("progress", progress)
     },
@@ -420,7 +317,7 @@ const make = (
     emit: (kind, body) =>
       JobEvent.isVendorKind(kind)
         ? append(kind, body)
-        : Effect.fail(invalid("kind", "must be x-vendor.<vendor>.<name>")),
+        : Effect.fail(ArcpError.invalidField("kind", "must be x-vendor.<vendor>.<name>")),
     tool,
     resultSink,
     credentials,
@@ -431,26 +328,3 @@ const make = (
 }
 
 const nothingCapped: Budget.Amounts = new Map()
-
-const notCounted: Budgets.Charged = { entries: [], standings: [] }
-
-/** The cost that a metric reports, or why it cannot be one; nothing if it reports none, or in no currency. */
-const costOf = ({ name, unit, value }: JobEvent.Body<"metric">): Result.Result<Amount.Amount, string> | undefined => {
-  if (!name.startsWith(JobEvent.costPrefix)) return undefined
-  if (value < 0) return Result.fail("a cost must not be negative")
-  return unit !== undefined && Amount.isCurrency(unit) ? Amount.fromNumber(unit, value) : undefined
-}
-
-/** The job has ended: whoever still speaks for it ends too. */
-const speaksNoMore = () => Effect.interrupt
-
-/** Writes how the payload of an event begins. What is said at one time and of one kind begins alike. */
-const headOfPayloads = () => {
-  let last = { kind: "", millis: Number.NaN, text: "" }
-  return (kind: string, millis: number): string => {
-    if (last.millis !== millis || last.kind !== kind) {
-      last = { kind, millis, text: `{"kind":${JSON.stringify(kind)},"ts":"${Timestamp.format(millis)}","body":` }
-    }
-    return last.text
-  }
-}

@@ -14,10 +14,11 @@
  */
 import { Context, Effect, Latch, Layer, Option, Schema, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
-import * as Budget from "../authority/Budget.ts"
+import type * as Budget from "../authority/Budget.ts"
 import type * as Frame from "../protocol/Frame.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import * as ChunkedLog from "./internal/chunkedLog.ts"
+import * as MemoryJournal from "./internal/memoryJournal.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
 /**
@@ -98,6 +99,8 @@ export class JournalClosed extends Schema.TaggedError<JournalClosed>("arcp/Journ
 }) {}
 
 /**
+ * What each job has said, and what its ledger holds: jobs append, whoever follows them reads.
+ *
  * @category ports
  * @since 0.1.0
  */
@@ -139,6 +142,13 @@ export class JobJournal extends Context.Service<
   }
 >()("arcp/runtime/JobJournal") {}
 
+/** Opens the latch whenever there may be more to read, as long as the scope is open. */
+const watching = (journal: JobJournal["Service"], job: Ids.JobId, more: Latch.Latch) =>
+  Effect.acquireRelease(
+    journal.watch(job, () => more.openUnsafe()),
+    (unwatch) => unwatch
+  )
+
 /**
  * Every entry after `offset` exactly once, those that are there and those to come, in pages; ends with the job.
  *
@@ -154,10 +164,7 @@ export const follow = (
     Effect.gen(function* () {
       const journal = yield* JobJournal
       const more = yield* Latch.make(true)
-      yield* Effect.acquireRelease(
-        journal.watch(job, () => more.openUnsafe()),
-        (unwatch) => unwatch
-      )
+      yield* watching(journal, job, more)
       return Stream.paginate(
         offset,
         Effect.fnUntraced(function* (after: number) {
@@ -185,10 +192,7 @@ export const outcome = (job: Ids.JobId): Effect.Effect<Option.Option<Entry>, nev
     Effect.gen(function* () {
       const journal = yield* JobJournal
       const more = yield* Latch.make(true)
-      yield* Effect.acquireRelease(
-        journal.watch(job, () => more.openUnsafe()),
-        (unwatch) => unwatch
-      )
+      yield* watching(journal, job, more)
       while (true) {
         yield* more.close
         const page = yield* journal.read(job, (yield* journal.tip(job)) - 1, 1)
@@ -197,28 +201,6 @@ export const outcome = (job: Ids.JobId): Effect.Effect<Option.Option<Entry>, nev
       }
     })
   )
-
-interface Journal {
-  readonly log: ChunkedLog.ChunkedLog
-  ledger: Array<Budget.Entry>
-  /** How many of them it may have before they are made fewer. */
-  maxLedger: number
-  epoch: number
-  /** The attached submitters, the first of which is the pacer. */
-  readers: Map<Ids.SessionId, Reader> | undefined
-  /** Where an append waits for one. */
-  room: Latch.Latch | undefined
-  watchers: Set<() => void> | undefined
-}
-
-/** How far a submitter has come, and what all up to there weighs. */
-interface Reader {
-  readonly offset: number
-  readonly weight: number
-}
-
-/** Entries that a ledger may have in any case; holds that are open stay, and may be more. */
-const minLedger = 1024
 
 /**
  * Journals in memory, within the bounds of the configuration.
@@ -230,18 +212,9 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
   JobJournal,
   Effect.gen(function* () {
     const config = yield* RuntimeConfig.RuntimeConfig
-    const journals = new Map<Ids.JobId, Journal>()
+    const journals = new Map<Ids.JobId, MemoryJournal.MemoryJournal>()
     /** What all of them together weigh. */
     let total = 0
-
-    /** Of several submitters the one that has been attached longest. */
-    const pacerOf = (journal: Journal): Reader | undefined => journal.readers?.values().next().value
-
-    /** How far the job is ahead of its pacer. */
-    const lead = (journal: Journal): number => {
-      const pacer = pacerOf(journal)
-      return pacer === undefined ? 0 : journal.log.written - Math.max(pacer.weight, journal.log.dropped)
-    }
 
     /** Changes a log, and keeps count. */
     const changing = (log: ChunkedLog.ChunkedLog, change: () => void) => {
@@ -256,14 +229,10 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
     /** Room is made an eighth at a time, so that what is full does not go through all logs at each append. */
     const spared = (limit: number) => limit - limit / 8
 
-    /** How many of the entries nobody waits for: all that the pacer has read, or all there are. */
-    const unawaited = (journal: Journal): number =>
-      (pacerOf(journal)?.offset ?? journal.log.next - 1) + 1 - journal.log.first
-
     /** What a pacer has read goes first, then what none waits for, of ended jobs before running ones; in each case the oldest jobs'. */
     const evictAll = () => {
       const target = spared(config.maxJournal)
-      const turns: ReadonlyArray<(journal: Journal) => boolean> = [
+      const turns: ReadonlyArray<(journal: MemoryJournal.MemoryJournal) => boolean> = [
         ({ readers }) => readers !== undefined,
         ({ log }) => log.terminal !== undefined,
         ({ log }) => log.terminal === undefined
@@ -272,18 +241,18 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         for (const journal of journals.values()) {
           if (total <= target) return
           if (!isDue(journal)) continue
-          evict(journal.log, ChunkedLog.weight(journal.log) - (total - target), unawaited(journal))
+          evict(journal.log, ChunkedLog.weight(journal.log) - (total - target), MemoryJournal.unawaited(journal))
         }
       }
     }
 
-    const push = (journal: Journal, drafts: NonEmptyReadonlyArray<Draft>) => {
+    const push = (journal: MemoryJournal.MemoryJournal, drafts: NonEmptyReadonlyArray<Draft>) => {
       const { log, watchers } = journal
       changing(log, () => {
         for (const draft of drafts) ChunkedLog.push(log, draft)
       })
       if (ChunkedLog.weight(log) > config.maxJournalPerJob) {
-        evict(log, spared(config.maxJournalPerJob), unawaited(journal))
+        evict(log, spared(config.maxJournalPerJob), MemoryJournal.unawaited(journal))
       }
       if (total > config.maxJournal) evictAll()
       if (watchers !== undefined) for (const wake of watchers) wake()
@@ -292,9 +261,9 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
     const closed = (job: Ids.JobId, reason: JournalClosed["reason"]) =>
       Effect.fail(new JournalClosed({ job_id: job, reason }))
 
-    const isAhead = (journal: Journal, options: AppendOptions | undefined): boolean =>
+    const isAhead = (journal: MemoryJournal.MemoryJournal, options: AppendOptions | undefined): boolean =>
       options?.forced !== true &&
-      lead(journal) > config.pacingWindow + (options?.urgent === true ? config.pacingReserve : 0)
+      MemoryJournal.lead(journal) > config.pacingWindow + (options?.urgent === true ? config.pacingReserve : 0)
 
     const room = (job: Ids.JobId, options: AppendOptions | undefined): Effect.Effect<void> =>
       Effect.suspend(() => {
@@ -318,38 +287,22 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         if (journal.epoch !== epoch) return closed(job, "stale")
         if (journal.log.terminal !== undefined) return closed(job, "ended")
         if (isAhead(journal, options)) return Effect.andThen(room(job, options), append(job, epoch, drafts, options))
-        if (options?.ledger !== undefined) note(journal, options.ledger)
+        if (options?.ledger !== undefined) MemoryJournal.note(journal, options.ledger)
         push(journal, drafts)
         return Effect.void
       })
 
-    const note = (journal: Journal, entries: ReadonlyArray<Budget.Entry>) => {
-      journal.ledger.push(...entries)
-      if (journal.ledger.length <= journal.maxLedger) return
-      journal.ledger = [...Budget.compact(journal.ledger)]
-      // Twice what is left, so that many open holds are not gone through at each entry.
-      journal.maxLedger = Math.max(minLedger, journal.ledger.length * 2)
-    }
-
     return JobJournal.of({
       open: (job) =>
         Effect.sync(() => {
-          journals.set(job.id, {
-            log: ChunkedLog.make(job),
-            ledger: [],
-            maxLedger: minLedger,
-            epoch: 1,
-            readers: undefined,
-            room: undefined,
-            watchers: undefined
-          })
+          journals.set(job.id, MemoryJournal.make(job))
         }),
       append,
       room,
       record: (job, epoch, entry) =>
         Effect.sync(() => {
           const journal = journals.get(job)
-          if (journal !== undefined && journal.epoch === epoch) note(journal, [entry])
+          if (journal !== undefined && journal.epoch === epoch) MemoryJournal.note(journal, [entry])
         }),
       ledger: (job) => Effect.sync(() => journals.get(job)?.ledger ?? []),
       end: (job, epoch, terminal) =>
@@ -382,15 +335,8 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
         Effect.sync(() => {
           const journal = journals.get(job)
           if (journal === undefined) return
-          const { log } = journal
-          const readers = journal.readers ?? new Map<Ids.SessionId, Reader>()
-          if (Option.isNone(offset)) readers.delete(session)
-          else {
-            const reached = Math.max(readers.get(session)?.offset ?? log.first - 1, offset.value)
-            readers.set(session, { offset: reached, weight: ChunkedLog.weightUpTo(log, reached) })
-          }
-          journal.readers = readers.size === 0 ? undefined : readers
-          if (journal.room !== undefined && lead(journal) <= config.pacingWindow) journal.room.openUnsafe()
+          MemoryJournal.advance(journal, session, offset)
+          if (MemoryJournal.lead(journal) <= config.pacingWindow) journal.room?.openUnsafe()
         }),
       remove: (job) =>
         Effect.sync(() => {

@@ -9,6 +9,8 @@ import type * as Ids from "../protocol/Ids.ts"
 import type * as RuntimeConfig from "./RuntimeConfig.ts"
 
 /**
+ * Lets submissions in, or refuses them.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -53,6 +55,8 @@ const minute = 60_000
 const retryAfter = 1000
 
 /**
+ * The limits of this configuration, with nobody counted yet.
+ *
  * @category constructors
  * @since 0.1.0
  */

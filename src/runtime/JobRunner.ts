@@ -7,39 +7,23 @@
  *
  * @since 0.1.0
  */
-import {
-  Cause,
-  Clock,
-  Context,
-  Deferred,
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  Latch,
-  Option,
-  Result,
-  Scope,
-  Tracer
-} from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Latch, Option, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import * as LeaseGuard from "../authority/LeaseGuard.ts"
 import type * as LeasedJob from "../leased/LeasedJob.ts"
 import type * as LeasedServices from "../leased/LeasedServices.ts"
-import * as ArcpError from "../protocol/ArcpError.ts"
 import type * as Credential from "../protocol/Credential.ts"
-import type * as Json from "../protocol/Json.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import type * as AgentPlaces from "./AgentPlaces.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
 import type * as Delegation from "./Delegation.ts"
-import type * as Job from "./Job.ts"
+import * as JobOutcome from "./internal/jobOutcome.ts"
+import * as JobSpan from "./internal/jobSpan.ts"
 import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as JobStore from "./JobStore.ts"
-import * as RuntimeConfig from "./RuntimeConfig.ts"
 import type * as RunningJob from "./RunningJob.ts"
-import * as JobSpan from "./internal/jobSpan.ts"
+import * as RuntimeConfig from "./RuntimeConfig.ts"
 
 /**
  * A job that is about to run.
@@ -87,6 +71,8 @@ export interface JobRunner {
 }
 
 /**
+ * Starts runs in the surroundings of the runtime.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -101,16 +87,16 @@ export const make: Effect.Effect<
   const contextOf = yield* JobContext.factory
 
   /** Writes the outcome, in one step with the decision what it is. */
-  const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: Outcome) {
+  const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: JobOutcome.JobOutcome) {
     const completed = Timestamp.format(yield* Clock.currentTimeMillis)
-    const characters = lengthOf(outcome, config.maxPayload) + JSON.stringify(record.lease).length
+    const characters = JobOutcome.lengthOf(outcome, config.maxPayload) + JSON.stringify(record.lease).length
     const { cancel, final } = yield* store.conclude(record.id, outcome.final, characters)
     // Once a cancellation was taken the job ends as cancelled, even if the agent was faster (§7.4).
     const told =
       final === "cancelled" && outcome.final !== "cancelled"
-        ? outcomeOfStop({ _tag: "Cancel", reason: Option.getOrElse(cancel, () => "cancelled") }, record)
+        ? JobOutcome.ofStop({ _tag: "Cancel", reason: Option.getOrElse(cancel, () => "cancelled") }, record)
         : outcome
-    yield* journal.end(record.id, epoch, terminal(told.came, final, completed, config.maxPayload))
+    yield* journal.end(record.id, epoch, JobOutcome.terminal(told.came, final, completed, config.maxPayload))
   })
 
   /** What the job has not spent returns before its end is known, so that whoever waits for that finds it there. */
@@ -150,7 +136,7 @@ export const make: Effect.Effect<
     const isEnding = () => concluded || stopped !== undefined || Deferred.isDoneUnsafe(unwound)
 
     /** Whoever comes first writes the outcome: the agent's fiber at its end, or who could not wait for that. */
-    const end = (outcome: Outcome): Effect.Effect<void> =>
+    const end = (outcome: JobOutcome.JobOutcome): Effect.Effect<void> =>
       Effect.suspend(() => {
         if (concluded) return Effect.void
         concluded = true
@@ -228,7 +214,7 @@ export const make: Effect.Effect<
             ? Effect.void
             : Effect.logWarning("The agent did not unwind within the grace", { job: record.id }).pipe(
                 Effect.andThen(childrenEnded),
-                Effect.andThen(end(outcomeOfStop(reason, record)))
+                Effect.andThen(end(JobOutcome.ofStop(reason, record)))
               )
         )
       )
@@ -295,8 +281,8 @@ export const make: Effect.Effect<
           if (turn !== undefined) yield* turn.leave
           yield* end(
             stopped === undefined
-              ? yield* outcomeOfExit(exit, collected(), config.maxPayload)
-              : outcomeOfStop(stopped, record)
+              ? yield* JobOutcome.ofExit(exit, collected(), config.maxPayload)
+              : JobOutcome.ofStop(stopped, record)
           )
         })
       ),
@@ -307,107 +293,7 @@ export const make: Effect.Effect<
   return { start }
 })
 
-/** About how many characters are kept of an outcome. */
-const lengthOf = ({ came }: Outcome, limit: number): number => {
-  if (Result.isSuccess(came)) return "result" in came.success ? came.success.result.length : 1024
-  const text = JobContext.stringify(ArcpError.toPayload(came.failure), limit)
-  return Result.isSuccess(text) ? text.success.length : maxMessage
-}
-
 const orphaned = "the job that delegated it has ended"
 
 /** How long an agent may go on when its lease has expired (§14). */
 const expiryGrace = Duration.seconds(1)
-
-type Came = Result.Result<Completed, ArcpError.ArcpError>
-
-type Completed = { readonly result: string } | { readonly resultId: string; readonly size: number }
-
-/** What came of a job, and how that is called: a time-out that an agent fails with, such as that of its child, is not its own. */
-interface Outcome {
-  readonly final: Job.Final
-  readonly came: Came
-}
-
-const outcomeOfStop = (stop: RunningJob.Stop, record: Job.JobRecord): Outcome => {
-  switch (stop._tag) {
-    case "Cancel": {
-      const { reason } = stop
-      return failed("cancelled", new ArcpError.Cancelled({ message: `Cancelled: ${reason}`, details: { reason } }))
-    }
-    case "Deadline":
-      return failed(
-        "timed_out",
-        new ArcpError.Timeout({
-          message: `The job ran longer than ${record.maxRuntime} s`,
-          details: { max_runtime_sec: record.maxRuntime ?? 0 }
-        })
-      )
-    case "Expired":
-      return failed("error", stop.error)
-    case "Shutdown":
-      return failed("error", new ArcpError.InternalError({ message: "The runtime has ended" }))
-  }
-}
-
-const failed = (final: Job.Final, error: ArcpError.ArcpError): Outcome => ({ final, came: Result.fail(error) })
-
-const outcomeOfExit = (...given: Parameters<typeof cameOf>): Effect.Effect<Outcome> =>
-  Effect.map(cameOf(...given), (came) => ({ final: Result.isSuccess(came) ? "success" : "error", came }))
-
-const cameOf = Effect.fnUntraced(function* (
-  exit: Exit.Exit<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError>,
-  collected: Option.Option<JobContext.Collected>,
-  limit: number
-): Effect.fn.Return<Came> {
-  if (Exit.isSuccess(exit)) {
-    const streamed = exit.value instanceof JobContext.StreamedResult ? exit.value : undefined
-    if (streamed === undefined && Option.isSome(collected)) {
-      return Result.fail(
-        new ArcpError.InternalError({ message: "The agent streamed a result and then answered with another" })
-      )
-    }
-    const inline = Option.getOrUndefined(collected)?.text
-    if (streamed !== undefined && inline === undefined) {
-      return Result.succeed({ resultId: streamed.resultId, size: streamed.size })
-    }
-    const value = streamed === undefined ? exit.value : inline
-    // What answers nothing answers `null`.
-    const text = JobContext.stringify(value ?? null, limit)
-    // Encoded before anything is decided: a result that cannot travel is an error of the job, not a silence.
-    return Result.isSuccess(text)
-      ? Result.succeed({ result: text.success })
-      : Result.fail(new ArcpError.InternalError({ message: `The result ${text.failure}` }))
-  }
-  const error = Cause.findError(exit.cause)
-  if (Result.isSuccess(error)) return Result.fail(error.success)
-  if (Cause.hasInterruptsOnly(exit.cause)) {
-    return Result.fail(new ArcpError.InternalError({ message: "The agent was interrupted" }))
-  }
-  yield* Effect.logError("The agent died", exit.cause)
-  return Result.fail(new ArcpError.InternalError({ message: "The agent failed unexpectedly" }))
-})
-
-const terminal = (came: Came, final: Job.Final, completed_at: string, limit: number): JobJournal.Draft => {
-  if (Result.isSuccess(came)) {
-    const done = came.success
-    const result =
-      "result" in done
-        ? `"result":${done.result}`
-        : `"result_id":${JSON.stringify(done.resultId)},"result_size":${done.size}`
-    return {
-      type: "job.result",
-      kind: "",
-      payload: `{"final_status":"success",${result},"completed_at":"${completed_at}"}`
-    }
-  }
-  const { details, ...error } = ArcpError.toPayload(came.failure)
-  const message = error.message.slice(0, maxMessage)
-  const told = { final_status: final, ...error, message, completed_at }
-  // Details that cannot travel must not keep the outcome from doing so.
-  const payload = Result.getOrElse(JobContext.stringify({ ...told, details }, limit), () => JSON.stringify(told))
-  return { type: "job.error", kind: "", payload }
-}
-
-/** Characters of an error's message. */
-const maxMessage = 16_384

@@ -76,6 +76,8 @@ export interface Query {
 }
 
 /**
+ * What is known of each job beside what it said.
+ *
  * @category ports
  * @since 0.1.0
  */

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Exit, Latch, Layer, Option, Result, Scope, Tracer } from "effect"
+import { Context, Effect, Exit, Latch, Layer, Option, Result, Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budget from "../authority/Budget.ts"
@@ -12,26 +12,19 @@ import * as Budgets from "../authority/Budgets.ts"
 import * as Credentials from "../authority/Credentials.ts"
 import type * as Leases from "../authority/Leases.ts"
 import * as ObserverPolicy from "../authority/ObserverPolicy.ts"
-import type * as LeasedJob from "../leased/LeasedJob.ts"
 import * as Amount from "../protocol/Amount.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Credential from "../protocol/Credential.ts"
-import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
-import type * as JobEvent from "../protocol/JobEvent.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
-import * as SequencedFrame from "../protocol/SequencedFrame.ts"
-import * as Timestamp from "../protocol/Timestamp.ts"
 import * as Acceptance from "./Acceptance.ts"
 import type * as AgentRegistry from "./AgentRegistry.ts"
+import * as Handover from "./internal/handover.ts"
 import * as Job from "./Job.ts"
-import type * as Delegation from "./Delegation.ts"
-import * as JobContext from "./JobContext.ts"
 import * as JobJournal from "./JobJournal.ts"
-import type * as JobRunner from "./JobRunner.ts"
+import type * as JobRequest from "./JobRequest.ts"
 import * as JobStore from "./JobStore.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
-import type * as RunningJob from "./RunningJob.ts"
 
 /**
  * A submission and who makes it.
@@ -39,18 +32,7 @@ import type * as RunningJob from "./RunningJob.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Submission {
-  readonly principal: Authenticator.Principal
-  readonly session: Ids.SessionId
-  /** What the session negotiated. */
-  readonly features: ReadonlySet<Feature.Feature>
-  /** Whether credentials may be issued to who asks (§14). */
-  readonly secure: boolean
-  readonly traceId: Option.Option<Ids.TraceId>
-  /** The client's span in which it submits, if it told of one. */
-  readonly span: Tracer.AnySpan | undefined
-  readonly request: JobMessage.Submit["payload"]
-}
+export type Submission = Omit<JobRequest.JobRequest, "claim" | "parent">
 
 /**
  * Hears of a job that was accepted.
@@ -66,9 +48,11 @@ export type Submitted = (record: Job.JobRecord) => Effect.Effect<void>
  * @category models
  * @since 0.1.0
  */
-export type Refusal = Acceptance.Refusal | ArcpError.DuplicateKey | ArcpError.JobNotFound
+export type Refusal = JobRequest.Refusal | ArcpError.DuplicateKey | ArcpError.JobNotFound
 
 /**
+ * What can be asked of jobs, by whoever may.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -130,6 +114,8 @@ const capsOf = ({ lease }: Job.JobRecord): Budget.Amounts =>
   Amount.total((lease["cost.budget"] ?? []).flatMap((text) => Option.toArray(Result.getSuccess(Amount.parse(text)))))
 
 /**
+ * Jobs that run here. When it is closed they end, each with an outcome.
+ *
  * @category layers
  * @since 0.1.0
  */
@@ -149,7 +135,6 @@ export const layer: Layer.Layer<
     const config = yield* RuntimeConfig.RuntimeConfig
     const store = yield* JobStore.JobStore
     const journal = yield* JobJournal.JobJournal
-    const random = yield* SecureRandom.SecureRandom
     const credentials = yield* Credentials.Credentials
     const policy = yield* ObserverPolicy.ObserverPolicy
     /** Open once a job has ended since the last sweep began to wait. */
@@ -159,13 +144,22 @@ export const layer: Layer.Layer<
       gone.length === 0 ? Effect.void : Effect.forEach(gone, (job) => journal.remove(job), { discard: true })
     )
 
-    const surroundings = yield* Effect.context<never>()
-
     const { accept, running, shutdown } = yield* Acceptance.make({
       scope: yield* Scope.fork(yield* Effect.scope),
       onEnd: () => ended.openUnsafe(),
-      delegate: (parent, leased, request) => delegate(parent, leased, request)
+      delegate: (parent, leased, request) => handover.delegate(parent, leased, request)
     })
+
+    /** Has a job end as cancelled, unless it has ended. */
+    const stop = (job: Ids.JobId, reason: string) =>
+      Effect.uninterruptible(
+        Effect.andThen(
+          store.requestCancel(job, reason),
+          Effect.suspend(() => running(job)?.stop({ _tag: "Cancel", reason }) ?? Effect.void)
+        )
+      )
+
+    const handover: Handover.Handover = yield* Handover.make({ accept, stop })
 
     // Before the scope of the agents, which waits for each of them: what a job leaves behind must not depend on how its agent behaves.
     yield* Effect.addFinalizer(() => shutdown)
@@ -190,8 +184,6 @@ export const layer: Layer.Layer<
       return yield* new ArcpError.DuplicateKey({ message, details: { existing_job_id: record.id } })
     })
 
-    const freshDelegateId = Effect.map(random.ulid, (ulid) => `del_${ulid}`)
-
     /** Who submitted a job is a submitter of all that it has delegated. */
     const isSubmitter = Effect.fnUntraced(function* (
       { record, submitters }: Pick<JobStore.Stored, "record" | "submitters">,
@@ -211,12 +203,9 @@ export const layer: Layer.Layer<
       if (!(yield* isSubmitter({ record, submitters }, session))) return yield* notSubmitter(id)
       const job = running(id)
       if (job === undefined) {
-        return yield* new ArcpError.InvalidRequest({
-          message: "payload.parent_job_id: this job has ended",
-          details: { field: "payload.parent_job_id" }
-        })
+        return yield* ArcpError.invalidField("payload.parent_job_id", "this job has ended")
       }
-      return { job, delegateId: yield* freshDelegateId, detached: false, reservation: undefined }
+      return { job, delegateId: yield* handover.freshDelegateId, detached: false, reservation: undefined }
     })
 
     const submit: Jobs["Service"]["submit"] = Effect.fnUntraced(function* (submission, taken) {
@@ -228,7 +217,7 @@ export const layer: Layer.Layer<
       const told: Submitted = (record) =>
         parent === undefined
           ? taken(record)
-          : Effect.andThen(announce(parent, record, submission.request), taken(record))
+          : Effect.andThen(handover.announce(parent, record, submission.request), taken(record))
       const traceId =
         parent === undefined
           ? submission.traceId
@@ -236,88 +225,6 @@ export const layer: Layer.Layer<
       const outcome = yield* accept({ ...submission, traceId, claim, parent }, told)
       if (outcome._tag !== "Started") yield* Effect.uninterruptible(settle(outcome, taken))
     })
-
-    /**
-     * The parent's stream tells of the child before the child says anything (§10). It does not wait for a slow reader: a job that was started
-     * must be known of.
-     */
-    const announce = Effect.fnUntraced(function* (
-      { delegateId, job }: Acceptance.Parent,
-      child: Job.JobRecord,
-      { input, lease_request = {} }: JobMessage.Submit["payload"]
-    ) {
-      const body: JobEvent.Body<"delegate"> = {
-        delegate_id: delegateId,
-        child_job_id: child.id,
-        agent: child.agent,
-        lease_request,
-        lease: child.lease,
-        ...(child.constraints === undefined ? undefined : { lease_constraints: child.constraints })
-      }
-      // An input that is as long as an event may be has no room in one.
-      const whole = JobContext.stringify({ ...body, input }, config.maxPayload)
-      const text = Result.getOrElse(whole, () => JSON.stringify(body))
-      const head = SequencedFrame.payloadHead("delegate", Timestamp.format(yield* Clock.currentTimeMillis))
-      const note: JobJournal.Note = { _tag: "Child", job: child.id }
-      const draft: JobJournal.Draft = { type: "job.event", kind: "delegate", payload: `${head}${text}}`, note }
-      yield* Effect.ignore(journal.append(job.record.id, 1, [draft], { forced: true }))
-    })
-
-    /** What the runtime does it does in its own surroundings: an agent can bring a clock of its own, and its child must not live by it. */
-    const delegate: JobRunner.Run["delegate"] = (parent, leased, request) =>
-      Effect.contextWith((given: Context.Context<never>) => {
-        const reservation = Context.get(given, Budgets.CurrentReservation)
-        const span = Option.getOrUndefined(Context.getOption(given, Tracer.ParentSpan))
-        const own = span === undefined ? surroundings : Context.add(surroundings, Tracer.ParentSpan, span)
-        return Effect.updateContext(handOn(parent, leased, request, reservation, span), () => own)
-      })
-
-    const handOn = Effect.fn("Jobs.delegate")(function* (
-      parent: RunningJob.RunningJob,
-      leased: LeasedJob.LeasedJob,
-      { agent, constraints, detached, input, lease, maxRuntime }: Delegation.Request,
-      reservation: Budgets.Reservation | undefined,
-      span: Tracer.AnySpan | undefined
-    ) {
-      const { features, session, traceId } = parent.record
-      const by: Acceptance.Parent = { job: parent, delegateId: yield* freshDelegateId, detached, reservation }
-      const submit: JobMessage.Submit["payload"] = {
-        agent,
-        input,
-        ...(lease === undefined ? undefined : { lease_request: lease }),
-        ...(constraints === undefined ? undefined : { lease_constraints: constraints }),
-        ...(maxRuntime === undefined ? undefined : { max_runtime_sec: maxRuntime })
-      }
-      const asked = accept(
-        {
-          principal: parent.principal,
-          session,
-          features,
-          // What the child gets it gets for its parent, if that could get any; to the session it passes over a secure line only.
-          secure: true,
-          traceId: Option.some(traceId),
-          span,
-          request: submit,
-          claim: Option.none(),
-          parent: by
-        },
-        (record) => announce(by, record, submit)
-      )
-      // A refusal is told as the result of a tool that failed.
-      const { record } = yield* Effect.tapError(asked, (error) =>
-        leased.emitter.emit("tool_result", { call_id: by.delegateId, error: ArcpError.toPayload(error) })
-      )
-      return { record, cancel: (reason: string) => stop(record.id, reason) }
-    })
-
-    /** Has a job end as cancelled, unless it has ended. */
-    const stop = (job: Ids.JobId, reason: string) =>
-      Effect.uninterruptible(
-        Effect.andThen(
-          store.requestCancel(job, reason),
-          Effect.suspend(() => running(job)?.stop({ _tag: "Cancel", reason }) ?? Effect.void)
-        )
-      )
 
     const acceptance: Jobs["Service"]["acceptance"] = Effect.fnUntraced(function* (record, secure) {
       if (!secure || !record.features.has("provisioned_credentials")) return record.accepted

@@ -19,9 +19,6 @@ import * as SessionStore from "./SessionStore.ts"
 const defaultLimit = 100
 const maxLimit = 1000
 
-const invalid = (field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
-
 /** A place in the order of jobs, as text that a client hands back. */
 const encodeCursor = ({ record }: JobStore.Stored): string =>
   Base64Url.encode(JSON.stringify([record.createdAt, record.id]))
@@ -51,7 +48,7 @@ const bound = (
 ): Effect.Effect<number, ArcpError.InvalidRequest> => {
   if (text === undefined) return Effect.succeed(otherwise)
   const millis = Timestamp.parse(text)
-  return Option.isSome(millis) ? Effect.succeed(millis.value) : Effect.fail(invalid(field, "not a date"))
+  return Option.isSome(millis) ? Effect.succeed(millis.value) : Effect.fail(ArcpError.invalidField(field, "not a date"))
 }
 
 /**
@@ -69,7 +66,7 @@ export const list = Effect.fn("Observation.list")(function* (
   const sessions = yield* SessionStore.SessionStore
   const after = cursor === undefined ? Option.none() : decodeCursor(cursor)
   if (cursor !== undefined && Option.isNone(after))
-    return yield* invalid("payload.cursor", "not a cursor of this runtime")
+    return yield* ArcpError.invalidField("payload.cursor", "not a cursor of this runtime")
   const size = Math.min(limit, maxLimit)
   const found = yield* jobs.list({
     principal: principal.id,

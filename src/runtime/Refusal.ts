@@ -5,11 +5,13 @@
  * @since 0.1.0
  */
 import * as ArcpError from "../protocol/ArcpError.ts"
-import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
+import type * as Profile from "../protocol/Profile.ts"
 
 /**
+ * How a refusal goes out.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -25,14 +27,16 @@ export type Refusal =
  * @category predicates
  * @since 0.1.0
  */
-export const echoes = (profile: Dialect.Profile): boolean => profile === "echo" || profile === "java"
+export const echoes = (profile: Profile.Profile): boolean => profile === "echo" || profile === "java"
 
 /**
+ * Puts a refusal as this client expects it.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (refusal: {
-  readonly profile: Dialect.Profile
+  readonly profile: Profile.Profile
   readonly session_id: Ids.SessionId
   readonly request: { readonly id?: string; readonly type?: string; readonly trace_id?: Ids.TraceId }
   readonly error: ArcpError.ArcpError

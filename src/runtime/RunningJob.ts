@@ -24,6 +24,8 @@ export type Stop =
   | { readonly _tag: "Shutdown" }
 
 /**
+ * A run, to those above and below it.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -16,6 +16,8 @@ import type * as SessionMessage from "../protocol/SessionMessage.ts"
 export type Served = Exclude<Feature.Feature, "provisioned_credentials">
 
 /**
+ * What a host may set.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -93,6 +95,8 @@ export interface RuntimeConfig {
 }
 
 /**
+ * What holds where a host sets nothing.
+ *
  * @category constants
  * @since 0.1.0
  */

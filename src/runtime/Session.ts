@@ -15,10 +15,10 @@ import type * as Authenticator from "../authority/Authenticator.ts"
 import type * as Credentials from "../authority/Credentials.ts"
 import * as ArcpError from "../protocol/ArcpError.ts"
 import * as Codec from "../protocol/Codec.ts"
-import type * as Dialect from "../protocol/Dialect.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
+import type * as Profile from "../protocol/Profile.ts"
 import * as Connection from "../session/Connection.ts"
 import * as Dispatcher from "./Dispatcher.ts"
 import * as AlarmClock from "./internal/alarmClock.ts"
@@ -41,7 +41,7 @@ export interface Agreement {
   readonly principal: Authenticator.Principal
   readonly features: ReadonlySet<Feature.Feature>
   /** The habits of the client at the other end. */
-  readonly profile: Dialect.Profile
+  readonly profile: Profile.Profile
 }
 
 /**
@@ -79,6 +79,8 @@ export interface Surroundings extends SessionOutbox.Surroundings {
 }
 
 /**
+ * A session: what was agreed, what it has to send, and the connection of the moment.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -101,6 +103,8 @@ interface Current {
 const farewellTimeout = Duration.seconds(1)
 
 /**
+ * What the sessions of this runtime share.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -123,6 +127,8 @@ export const surroundings: Effect.Effect<
 })
 
 /**
+ * A session that no connection has begun yet.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -312,7 +318,7 @@ const run = (
     Effect.catch((error) => {
       switch (error._tag) {
         case "ConnectionError":
-          return Effect.as(Effect.logDebug("connection ended", error.message), "detached" as const)
+          return Effect.as(Effect.logDebug("A connection ended", error.message), "detached" as const)
         case "StaleEpoch":
           return supersede(session, connection)
         // What was to be replayed went while it was being replayed: the client must hear that there is a hole.

@@ -73,6 +73,8 @@ export interface Following {
 }
 
 /**
+ * What one session has to send.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -97,6 +99,8 @@ export interface SessionOutbox extends Batch.Numbering {
 }
 
 /**
+ * What the outboxes of this runtime share.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -117,6 +121,8 @@ export const surroundings: Effect.Effect<
 })
 
 /**
+ * An outbox with nothing in it.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -238,6 +244,8 @@ export const unfollow = (self: SessionOutbox, job: Ids.JobId): Effect.Effect<voi
   })
 
 /**
+ * Whether the session is sent what this job says.
+ *
  * @category getters
  * @since 0.1.0
  */

@@ -16,6 +16,8 @@ import * as StampLog from "../session/StampLog.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
 /**
+ * Who a session is.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -52,6 +54,8 @@ export class StaleEpoch extends Schema.TaggedError<StaleEpoch>("arcp/StaleEpoch"
 }) {}
 
 /**
+ * The records of sessions, what each was sent, and the tokens that resume them.
+ *
  * @category ports
  * @since 0.1.0
  */

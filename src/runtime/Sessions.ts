@@ -42,6 +42,8 @@ export interface Opened {
 }
 
 /**
+ * Begins sessions, continues them, and ends them.
+ *
  * @category services
  * @since 0.1.0
  */
@@ -79,6 +81,8 @@ interface Live {
 }
 
 /**
+ * The sessions of this process.
+ *
  * @category layers
  * @since 0.1.0
  */

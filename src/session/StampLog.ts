@@ -38,12 +38,16 @@ export interface Own {
 }
 
 /**
+ * Numbers that were given, and to what.
+ *
  * @category models
  * @since 0.1.0
  */
 export type Stamp = Range | Own
 
 /**
+ * The numbers that a session has given, oldest first.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -56,6 +60,8 @@ export interface StampLog {
 }
 
 /**
+ * A session that has sent nothing yet.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -29,6 +29,8 @@ import type * as Listener from "../session/Listener.ts"
 import * as MemoryTransport from "../transport/MemoryTransport.ts"
 
 /**
+ * Which way a frame goes.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -69,18 +71,24 @@ export type Fault =
   | { readonly _tag: "Split" }
 
 /**
+ * The line ends, and both sides see it.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const drop: Fault = { _tag: "Drop" }
 
 /**
+ * The line is lost one way, and neither side is told.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const vanish: Fault = { _tag: "Vanish" }
 
 /**
+ * The frame comes so much later, and all behind it.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -90,12 +98,16 @@ export const delay = (duration: Duration.Input): Fault => ({
 })
 
 /**
+ * The frame comes again, after so many others.
+ *
  * @category constructors
  * @since 0.1.0
  */
 export const duplicate = (lag = 0): Fault => ({ _tag: "Duplicate", lag })
 
 /**
+ * The frame begins a batch of its own.
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -212,6 +224,8 @@ export type Happened =
   | { readonly _tag: "Dial"; readonly connection: number }
 
 /**
+ * A network in memory on which things go wrong, and what did.
+ *
  * @category models
  * @since 0.1.0
  */

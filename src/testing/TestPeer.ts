@@ -20,9 +20,9 @@
  * @since 0.1.0
  */
 import { Clock, Context, Duration, Effect, Layer, Option, Queue, Schema, type Scope } from "effect"
-import type * as Dialect from "../protocol/Dialect.ts"
 import * as Feature from "../protocol/Feature.ts"
 import type * as Json from "../protocol/Json.ts"
+import type * as Profile from "../protocol/Profile.ts"
 import * as Version from "../protocol/Version.ts"
 import * as Connection from "../session/Connection.ts"
 import type * as MemoryTransport from "../transport/MemoryTransport.ts"
@@ -57,6 +57,8 @@ export interface Draft {
 }
 
 /**
+ * A frame as it went over the line.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -76,6 +78,8 @@ export class PeerError extends Schema.TaggedError<PeerError>("arcp/testing/PeerE
 }) {}
 
 /**
+ * How a hello differs from the usual one.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -84,11 +88,13 @@ export interface HelloOptions {
   readonly token?: string
   /** What is offered. Default {@link features}. */
   readonly features?: ReadonlyArray<string>
-  /** Whose habits are shown, see `Dialect.recognize`. Default `standard`. */
-  readonly profile?: Dialect.Profile
+  /** Whose habits are shown, see `Profile.recognize`. Default `standard`. */
+  readonly profile?: Profile.Profile
 }
 
 /**
+ * How a welcome differs from the usual one.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -102,6 +108,8 @@ export interface WelcomeOptions {
 }
 
 /**
+ * One end of a line of raw frames.
+ *
  * @category models
  * @since 0.1.0
  */

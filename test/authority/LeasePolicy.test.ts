@@ -187,7 +187,7 @@ describe("LeasePolicy", () => {
     return Effect.gen(function* () {
       const error = yield* Effect.flip(grant(ask()))
       assert.strictEqual(error._tag, "PermissionDenied")
-      assert.strictEqual(error.message, "what the principal may ask for cannot be read")
+      assert.strictEqual(error.message, "What the principal may ask for cannot be read")
       assert.include(lines.join(), "lease_request.fs.read[0]")
     }).pipe(
       Effect.provide(within({ grants: { "fs.read": ["x"] } })),

@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import type * as Dialect from "../../src/protocol/Dialect.ts"
 import * as Feature from "../../src/protocol/Feature.ts"
+import type * as Profile from "../../src/protocol/Profile.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
 import { answer, answers, join, outcome, run, sendSubmit, submit, withRuntime } from "./Conversation.ts"
 
-const profiles: ReadonlyArray<Dialect.Profile> = ["effect", "ts", "go", "echo", "java", "standard"]
-const echoing: ReadonlyArray<Dialect.Profile> = ["echo", "java"]
+const profiles: ReadonlyArray<Profile.Profile> = ["effect", "ts", "go", "echo", "java", "standard"]
+const echoing: ReadonlyArray<Profile.Profile> = ["echo", "java"]
 
 const freshId = /^msg_[0-9A-HJKMNP-TV-Z]{26}$/
 

@@ -142,7 +142,7 @@ describe("Handshake", () => {
         )
         assert.deepStrictEqual(
           refusals,
-          refusals.map(() => ["UNAUTHENTICATED", "the credentials were not accepted"])
+          refusals.map(() => ["UNAUTHENTICATED", "The credentials were not accepted"])
         )
       }).pipe(withRuntime())
   )

@@ -5,6 +5,7 @@
  * Changed in place and synchronously, by the one fiber that reads the connection and by those that make requests.
  */
 import { type Clock, Deferred, Effect, Exit, Latch, type Scope } from "effect"
+import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Feature from "../../protocol/Feature.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
@@ -138,6 +139,20 @@ export const base = (self: ClientSession) => ({
 
 /** As {@link base}, with the id. */
 export const head = (self: ClientSession, id: Ids.MessageId) => ({ ...base(self), id })
+
+/** Refuses what takes a feature that was not negotiated (§6.2): the runtime would not know it. */
+export const needs = (
+  { features }: ClientSession,
+  feature: Feature.Feature
+): Effect.Effect<void, ArcpError.InvalidRequest> =>
+  features.has(feature)
+    ? Effect.void
+    : Effect.fail(
+        new ArcpError.InvalidRequest({
+          message: `The session has not negotiated ${JSON.stringify(feature)}`,
+          details: { feature }
+        })
+      )
 
 /** The session is over: the one place where all that waits on it is told. */
 export const lose = (self: ClientSession, error: ClientError.SessionLost): void => {

@@ -52,9 +52,8 @@ const pieces = <A, E>({
       if (job.streamed !== undefined) return yield* Effect.fromResult(ResultReader.finish(reader, job.streamed))
       yield* outcome._tag === "Result" ? Effect.void : read(outcome)
       if (reader.next > 0) {
-        return yield* new ArcpError.InvalidRequest({
-          message: "result_id: the job streamed a result and then answered with another",
-          details: { field: "result_id", job_id: job.id }
+        return yield* ArcpError.invalidField("result_id", "the job streamed a result and then answered with another", {
+          job_id: job.id
         })
       }
       const value = outcome._tag === "Result" ? outcome.value : null
@@ -68,10 +67,7 @@ const none: ReadonlyArray<ResultReader.Piece> = []
 
 const utf8 = new TextEncoder()
 
-const notText = new ArcpError.InvalidRequest({
-  message: "result_chunk.data: the result is bytes, and not text in UTF-8",
-  details: { field: "result_chunk.data" }
-})
+const notText = ArcpError.invalidField("result_chunk.data", "the result is bytes, and not text in UTF-8")
 
 const asText = <E>(self: Stream.Stream<ResultReader.Piece, E>): Stream.Stream<string, E | ArcpError.InvalidRequest> =>
   Stream.suspend(() => {

@@ -41,7 +41,7 @@ export const tell = (
     : give(self, job, observers, message)
 
 /** Gives an event to a job that was accepted after it. Its number was acknowledged when it came. */
-export const tellHeld = (self: ClientSession, job: Job.Job, message: JobMessage.Event): void => {
+const tellHeld = (self: ClientSession, job: Job.Job, message: JobMessage.Event): void => {
   const { job_seq } = message
   const event = eventOf(self, message)
   Job.tell(job, event, weigh(event), job_seq === undefined ? {} : { job_seq })

@@ -7,17 +7,21 @@ import type * as ClientError from "../ClientError.ts"
 export interface Ended {
   readonly _tag: "Ended"
   readonly error: ClientError.SessionLost
-  readonly next: /** The session goes on over the next connection. */
-    | "resume"
-    /** As well, but not at once: everybody else was sent away too. */
-    | "resumeLater"
-    /** The session is over; whoever asks for something next opens another. */
-    | "renew"
-    /** The client is done for good. */
-    | "stop"
+  readonly next: Next
 }
 
-export const make = (next: Ended["next"], error: ClientError.SessionLost): Ended => ({ _tag: "Ended", error, next })
+/** What is to be done next. */
+export type Next =
+  /** The session goes on over the next connection. */
+  | "resume"
+  /** As well, but not at once: everybody else was sent away too. */
+  | "resumeLater"
+  /** The session is over; whoever asks for something next opens another. */
+  | "renew"
+  /** The client is done for good. */
+  | "stop"
+
+export const make = (next: Next, error: ClientError.SessionLost): Ended => ({ _tag: "Ended", error, next })
 
 /** What the runtime's farewell means (§6.7). */
 export const farewell = (reason: string | undefined): Ended =>

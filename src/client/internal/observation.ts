@@ -3,7 +3,6 @@
  */
 import { Effect, type Scope, Stream } from "effect"
 import * as ArcpError from "../../protocol/ArcpError.ts"
-import type * as Feature from "../../protocol/Feature.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobEvent from "../../protocol/JobEvent.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
@@ -21,7 +20,7 @@ export interface Options {
 }
 
 /** What asks for it, from where the reading has come to: said again, it goes on from there. */
-export const frame =
+const frame =
   (self: ClientSession, followed: Job.Followed, { history }: Options) =>
   (id: Ids.MessageId): string => {
     const { cursor, id: job_id } = followed
@@ -36,16 +35,6 @@ export const frame =
       }
     } satisfies JobMessage.Subscribe)
   }
-
-const needs = (self: ClientSession, feature: Feature.Feature) =>
-  self.features.has(feature)
-    ? Effect.void
-    : Effect.fail(
-        new ArcpError.InvalidRequest({
-          message: `The session has not negotiated ${JSON.stringify(feature)}`,
-          details: { feature }
-        })
-      )
 
 /** A reading from this place of the job's own sequence on, or from whatever comes next. */
 export const make = (self: ClientSession, id: Ids.JobId, cursor: number | undefined, whole: boolean): Job.Followed =>
@@ -91,7 +80,7 @@ export const follow = Effect.fnUntraced(function* (
   followed: Job.Followed,
   options: Options
 ): Effect.fn.Return<JobMessage.Subscribed["payload"], ClientError.SubscribeError, Scope.Scope> {
-  yield* needs(self, "subscribe")
+  yield* ClientSession.needs(self, "subscribe")
   if (self.lost !== undefined) return yield* Effect.fail(self.lost)
   yield* Effect.acquireRelease(
     Effect.sync(() => register(self, followed)),

@@ -24,21 +24,18 @@ export interface Options {
 
 type Payload = JobMessage.Submit["payload"]
 
-const invalid = (field: string, problem: string) =>
-  new ArcpError.InvalidRequest({ message: `${field}: ${problem}`, details: { field } })
-
 const isTraceId = Schema.is(Ids.TraceId)
 
 /** The option's trace id, if it is one. */
 export const traceId = (given: string): Result.Result<Ids.TraceId, ArcpError.InvalidRequest> =>
   isTraceId(given)
     ? Result.succeed(given)
-    : Result.fail(invalid("trace_id", "expected 32 lower-case hexadecimal digits, not all of them zero"))
+    : Result.fail(ArcpError.invalidField("trace_id", "expected 32 lower-case hexadecimal digits, not all of them zero"))
 
 const expiry = (given: DateTime.DateTime | string): Result.Result<string, ArcpError.InvalidRequest> => {
   if (typeof given !== "string") return Result.succeed(Timestamp.format(DateTime.toEpochMillis(given)))
   return Result.mapBoth(Timestamp.parseUtc(given), {
-    onFailure: (problem) => invalid("lease_constraints.expires_at", problem),
+    onFailure: (problem) => ArcpError.invalidField("lease_constraints.expires_at", problem),
     onSuccess: Timestamp.format
   })
 }
@@ -68,9 +65,9 @@ export const make = (
   options: Options
 ): Result.Result<Payload, ArcpError.InvalidRequest> => {
   const ref = AgentRef.parse(agent)
-  if (Result.isFailure(ref)) return Result.fail(invalid("agent", ref.failure))
+  if (Result.isFailure(ref)) return Result.fail(ArcpError.invalidField("agent", ref.failure))
   if (idempotencyKey.length < 1 || idempotencyKey.length > 256) {
-    return Result.fail(invalid("idempotency_key", "expected 1 to 256 characters"))
+    return Result.fail(ArcpError.invalidField("idempotency_key", "expected 1 to 256 characters"))
   }
   const expires_at = options.expiresAt === undefined ? undefined : expiry(options.expiresAt)
   if (expires_at !== undefined && Result.isFailure(expires_at)) return Result.fail(expires_at.failure)
@@ -86,10 +83,7 @@ export const make = (
   for (const [feature, field] of needs(payload, ref.success)) {
     if (features.has(feature)) continue
     return Result.fail(
-      new ArcpError.InvalidRequest({
-        message: `${field}: the session has not negotiated ${JSON.stringify(feature)}`,
-        details: { field, feature }
-      })
+      ArcpError.invalidField(field, `the session has not negotiated ${JSON.stringify(feature)}`, { feature })
     )
   }
   return Result.succeed(payload)
@@ -100,10 +94,11 @@ export const encode = (
   frame: Omit<JobMessage.Submit, "id">
 ): Result.Result<(id: Ids.MessageId) => string, ArcpError.InvalidRequest> =>
   typeof frame.payload.input === "function" || typeof frame.payload.input === "symbol"
-    ? Result.fail(invalid("input", `a ${typeof frame.payload.input} is not a JSON value`))
+    ? Result.fail(ArcpError.invalidField("input", `a ${typeof frame.payload.input} is not a JSON value`))
     : Result.try({
         try: () => Requests.framed(frame),
-        catch: (cause) => invalid("input", `not a JSON value: ${cause instanceof Error ? firstLine(cause) : "unknown"}`)
+        catch: (cause) =>
+          ArcpError.invalidField("input", `not a JSON value: ${cause instanceof Error ? firstLine(cause) : "unknown"}`)
       })
 
 /** Engines draw a cycle over several lines. */

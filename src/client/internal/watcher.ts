@@ -60,12 +60,7 @@ const payloadOf = (filter: JobListing.Filter): SessionMessage.ListJobs["payload"
 export const make = ({ conversation }: Submitter.Surroundings) => {
   const page = Effect.fn("ArcpClient.jobs")(function* (filter: JobListing.Filter, cursor: string | undefined) {
     const session = yield* conversation.session
-    if (!session.features.has("list_jobs")) {
-      return yield* new ArcpError.InvalidRequest({
-        message: `The session has not negotiated "list_jobs"`,
-        details: { feature: "list_jobs" }
-      })
-    }
+    yield* ClientSession.needs(session, "list_jobs")
     const frame: Omit<SessionMessage.ListJobs, "id"> = {
       ...ClientSession.base(session),
       type: "session.list_jobs",
@@ -88,10 +83,7 @@ export const make = ({ conversation }: Submitter.Surroundings) => {
     const { fromJobSeq } = options
     const history = options.history ?? fromJobSeq !== undefined
     if (fromJobSeq !== undefined && !session.declared) {
-      return yield* new ArcpError.InvalidRequest({
-        message: "fromJobSeq: this runtime does not number the events of a job",
-        details: { field: "from_job_seq" }
-      })
+      return yield* ArcpError.invalidField("from_job_seq", "this runtime does not number the events of a job")
     }
     const start = history && session.declared ? (fromJobSeq ?? 0) : undefined
     const followed = Observation.make(session, id, start, false)

@@ -30,12 +30,3 @@ export const make = (module: string, method: string, cause: LeaseGuard.Denial): 
   Object.defineProperty(reason, "cause", { value: cause, configurable: true })
   return AiError.make({ module, method, reason })
 }
-
-/** For what the host does not offer, whatever the lease says. */
-export const notOffered = (capability: string, target: string, reason: string): ArcpError.PermissionDenied => {
-  const details = { capability, target: target.slice(0, 256).toWellFormed() }
-  return new ArcpError.PermissionDenied({
-    message: `${capability} on ${JSON.stringify(details.target)} is denied: ${reason}`,
-    details
-  })
-}

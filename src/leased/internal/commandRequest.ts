@@ -7,13 +7,22 @@ import type { PlatformError } from "effect"
 import type { ChildProcess, CommandLine } from "effect/process"
 import type * as Json from "../../protocol/Json.ts"
 
-/** @see LeasedChildProcess.Command */
+/** What runs under a name, as the host declares it. */
 export interface Declaration {
+  /** The program: an absolute path. */
   readonly executable: string
+  /** Arguments that come before those of the agent. */
   readonly args?: ReadonlyArray<CommandLine.Word> | undefined
+  /** The directory in which it runs, and in which an agent may choose another. Default `/`. */
   readonly cwd?: string | undefined
+  /** Its environment, the whole of it. */
   readonly env?: Readonly<Record<string, string | Redacted.Redacted | undefined>> | undefined
+  /**
+   * The names of variables that agents may set. None by default: a variable can make a program run something else, and which do is known only
+   * to who knows the program.
+   */
   readonly acceptsEnv?: ReadonlyArray<string> | undefined
+  /** Why these arguments of an agent are refused, if they are. */
   readonly refuses?: ((args: ReadonlyArray<string>) => string | undefined) | undefined
 }
 

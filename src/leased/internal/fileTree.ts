@@ -19,7 +19,7 @@ export const contains = (top: string, path: string): boolean =>
 /** The place below the top of what has this name in the directory at `relative`. */
 export const below = (relative: string, name: string): string => (relative === "" ? name : `${relative}/${name}`)
 
-export const split = (relative: string): { readonly parent: string; readonly name: string } => {
+const split = (relative: string): { readonly parent: string; readonly name: string } => {
   const at = relative.lastIndexOf("/")
   return { parent: relative.slice(0, Math.max(0, at)), name: relative.slice(at + 1) }
 }

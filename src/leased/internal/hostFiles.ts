@@ -3,9 +3,6 @@
  * interrupted: a path that is held means something else as soon as it is let go.
  */
 import { Effect, type FileSystem } from "effect"
-import type * as AnchoredFiles from "../AnchoredFiles.ts"
-import * as NamedFiles from "./namedFiles.ts"
-import type * as Place from "./place.ts"
 
 export type HostFiles = Pick<
   FileSystem.FileSystem,
@@ -57,9 +54,3 @@ export const make = (fileSystem: FileSystem.FileSystem): HostFiles => ({
   watch: fileSystem.watch,
   writeFile: awaited(fileSystem.writeFile)
 })
-
-/** The host that holds its files by `anchored`, or that cannot. */
-export const host = (raw: FileSystem.FileSystem, anchored?: AnchoredFiles.AnchoredFiles): Place.Host => {
-  const fileSystem = make(raw)
-  return { fileSystem, files: anchored ?? NamedFiles.make(fileSystem), isAnchored: anchored !== undefined }
-}

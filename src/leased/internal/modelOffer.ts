@@ -22,12 +22,23 @@ export interface ModelOffer<Identifier, Request> {
     id: string,
     options: ModelPolicy.Options<Request>
   ) => Layer.Layer<never, PriceTable.InvalidPrice, Identifier>
-  readonly layerModels: <E, R>(
-    models: Readonly<Record<string, Layer.Layer<Identifier, E, R>>>,
+  readonly layerModels: <Models extends Readonly<Record<string, Layer.Layer<Identifier, unknown, unknown>>>>(
+    models: Models,
     options: ModelPolicy.Options<Request>
-  ) => Layer.Layer<never, E | PriceTable.InvalidPrice, R>
+  ) => Layer.Layer<
+    never,
+    PriceTable.InvalidPrice | Layer.Error<Models[keyof Models]>,
+    Layer.Services<Models[keyof Models]>
+  >
   readonly model: (id: string) => Model.Model<"arcp", Identifier, Identifier>
 }
+
+/** One of these layers, whichever. */
+type AnyOf<Models extends Readonly<Record<string, Layer.Any>>, Identifier> = Layer.Layer<
+  Identifier,
+  Layer.Error<Models[keyof Models]>,
+  Layer.Services<Models[keyof Models]>
+>
 
 export const make = <Identifier, M extends object, Request>({
   absent,
@@ -55,10 +66,13 @@ export const make = <Identifier, M extends object, Request>({
         factory,
         Effect.flatMap(service, (raw) => offer(new Map([[id, raw]]), options))
       ),
-    layerModels: (models, options) =>
+    layerModels: <Models extends Readonly<Record<string, Layer.Layer<Identifier, unknown, unknown>>>>(
+      models: Models,
+      options: ModelPolicy.Options<Request>
+    ) =>
       Layer.effect(
         factory,
-        Effect.forEach(Object.entries(models), ([id, layer]) =>
+        Effect.forEach(Object.entries(models as Readonly<Record<string, AnyOf<Models, Identifier>>>), ([id, layer]) =>
           Effect.map(Layer.build(layer), (context) => [id, Context.get(context, service)] as const)
         ).pipe(Effect.flatMap((built) => offer(new Map(built), options)))
       ),

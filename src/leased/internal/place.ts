@@ -1,10 +1,10 @@
 /**
  * Where a path leads once its symbolic links are followed, and hold of it: a lease speaks of real places, and a link can name any of them.
  */
-import { Effect, Exit, Option, PlatformError, Result, Scope } from "effect"
+import { Effect, Exit, type FileSystem, Option, PlatformError, Result, Scope } from "effect"
 import * as CanonicalPath from "../../authority/CanonicalPath.ts"
 import type * as AnchoredFiles from "../AnchoredFiles.ts"
-import type * as HostFiles from "./hostFiles.ts"
+import * as HostFiles from "./hostFiles.ts"
 import * as NamedFiles from "./namedFiles.ts"
 
 /** How the host's files are reached. */
@@ -13,6 +13,12 @@ export interface Host {
   readonly files: AnchoredFiles.AnchoredFiles
   /** Whether `files` holds what it gives, or only names it. */
   readonly isAnchored: boolean
+}
+
+/** The host that holds its files by `anchored`, or that cannot. */
+export const host = (raw: FileSystem.FileSystem, anchored?: AnchoredFiles.AnchoredFiles): Host => {
+  const fileSystem = HostFiles.make(raw)
+  return { fileSystem, files: anchored ?? NamedFiles.make(fileSystem), isAnchored: anchored !== undefined }
 }
 
 /** A path without links on the way: the names of what exists, and the names below. */

@@ -2,10 +2,10 @@
  * Frames for one write, and what becomes true when they leave. Pure but for the batch itself, which grows: numbers are given here, strictly
  * one after the other.
  */
-import type * as Dialect from "../../protocol/Dialect.ts"
 import type * as Feature from "../../protocol/Feature.ts"
 import * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
+import type * as Profile from "../../protocol/Profile.ts"
 import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
 import type * as StampLog from "../../session/StampLog.ts"
 import type * as JobJournal from "../JobJournal.ts"
@@ -18,7 +18,7 @@ export interface Numbering {
   readonly session: {
     readonly id: Ids.SessionId
     readonly features: ReadonlySet<Feature.Feature>
-    readonly profile: Dialect.Profile
+    readonly profile: Profile.Profile
   }
   /** Writes the heads of its frames; there from the first on. */
   head: SequencedFrame.Head | undefined

@@ -86,10 +86,7 @@ const take = Effect.fnUntraced(function* (self: Reading, frames: Pulled): Effect
       yield* Dispatcher.refuse(
         session,
         message,
-        new ArcpError.InvalidRequest({
-          message: "session_id: not the session of this connection",
-          details: { field: "session_id" }
-        })
+        ArcpError.invalidField("session_id", "not the session of this connection")
       )
     } else if (message.type === "session.close" || message.type === "session.bye") {
       if (self.lane !== undefined) yield* Lane.atMost(self.lane, 0)

@@ -2,9 +2,9 @@
  * What one session sees of a journal: which entries, and in which words.
  */
 import { Redacted } from "effect"
-import type * as Dialect from "../../protocol/Dialect.ts"
 import type * as Feature from "../../protocol/Feature.ts"
 import * as Frame from "../../protocol/Frame.ts"
+import type * as Profile from "../../protocol/Profile.ts"
 import type * as JobJournal from "../JobJournal.ts"
 
 /** Whether a session that negotiated these features sees this kind; what is hidden takes no number. */
@@ -15,7 +15,7 @@ export const isVisible = (kind: string, features: ReadonlySet<Feature.Feature>):
 export const parse = ({ tail }: JobJournal.Entry): unknown => JSON.parse(`{${Frame.textOfPiece(tail).slice(1)}`)
 
 /** Clients of one family read an inline result from `output`; for all others an entry leaves as it stands. */
-export const projected = (entry: JobJournal.Entry, profile: Dialect.Profile): Frame.Piece => {
+export const projected = (entry: JobJournal.Entry, profile: Profile.Profile): Frame.Piece => {
   if (profile !== "go" || entry.type !== "job.result") return entry.tail
   const frame = parse(entry) as { payload: { result?: unknown; output?: unknown } }
   if (frame.payload.result !== undefined) frame.payload.output = frame.payload.result
