@@ -87,11 +87,12 @@ export const untilChild = (
   introduced: ReadonlyMap<Ids.JobId, unknown>
 ): { readonly page: JobJournal.Page; readonly child: Ids.JobId | undefined } => {
   if (!source.paces) return { page, child: undefined }
-  for (const [index, { note }] of page.entries.entries()) {
-    if (note?._tag !== "Child" || introduced.has(note.job)) continue
-    return { page: { ...page, entries: page.entries.slice(0, index + 1), ended: false }, child: note.job }
-  }
-  return { page, child: undefined }
+  const isNew = ({ note }: JobJournal.Entry) => note?._tag === "Child" && !introduced.has(note.job)
+  const index = page.entries.findIndex(isNew)
+  const note = page.entries[index]?.note
+  return note?._tag === "Child"
+    ? { page: { ...page, entries: page.entries.slice(0, index + 1), ended: false }, child: note.job }
+    : { page, child: undefined }
 }
 
 /** Adds a page of a journal. What the session does not see takes no number, and ends a range. */
@@ -113,7 +114,8 @@ export const addPage = (
     batch.stamps.push({ _tag: "Range", firstSeq, job: source.job, firstOffset: page.firstOffset + from, count })
     count = 0
   }
-  for (const [index, entry] of page.entries.entries()) {
+  for (let index = 0; index < page.entries.length; index++) {
+    const entry = page.entries[index]!
     if (!View.isVisible(entry.kind, features)) {
       flush()
       continue

@@ -130,14 +130,13 @@ export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
   const { after, between, job } = log.tail
   const seq = String(log.next + 1)
   const length = job.length + seq.length + between.length + payload.length + after.length
-  const pieces = [job, seq, between, payload, after]
   const isLarge = length >= chunkSize
   const chunk = isLarge ? add(log) : open(log)
   chunk.kinds.push(draft.kind)
   chunk.ends.push(lengthOf(chunk) + length)
   // What is large never becomes one text.
-  if (isLarge && payload.isWellFormed()) chunk.sealed = sealedOf(pieces)
-  else chunk.pieces.push(...pieces)
+  if (isLarge && payload.isWellFormed()) chunk.sealed = sealedOf([job, seq, between, payload, after])
+  else chunk.pieces.push(job, seq, between, payload, after)
   if (draft.note !== undefined) log.notes = (log.notes ?? new Map()).set(log.next, draft.note)
   if (draft.type === "job.event") log.written += length
   else {

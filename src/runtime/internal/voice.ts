@@ -2,7 +2,7 @@
  * How a job says what it has to say: each event is checked and written into its journal, and a metric that reports a cost is charged as it is
  * told (§8.2, §9.6).
  */
-import { type Clock, Effect, Option, Record, Result } from "effect"
+import { Cause, type Clock, Effect, Option, Record, Result } from "effect"
 import type * as Budget from "../../authority/Budget.ts"
 import type * as Budgets from "../../authority/Budgets.ts"
 import * as JobEmitter from "../../authority/JobEmitter.ts"
@@ -60,7 +60,7 @@ export const make = (
   }
 
   const tell = (draft: JobJournal.Draft): Effect.Effect<void> =>
-    Effect.catch(journal.append(record.id, epoch, [draft], isEnding() ? urgently : undefined), speaksNoMore)
+    Effect.catchCause(journal.append(record.id, epoch, [draft], isEnding() ? urgently : undefined), endWithJob)
 
   const append: Voice["append"] = (kind, body) =>
     Effect.suspend(() => {
@@ -99,7 +99,7 @@ export const make = (
         const waited = yield* Effect.exit(restore(journal.room(record.id, urgently)))
         yield* Effect.catch(journal.append(record.id, epoch, drafts, { forced: true, ledger: charged.entries }), () =>
           Effect.forEach(charged.entries, (entry) => journal.record(record.id, epoch, entry)).pipe(
-            Effect.andThen(speaksNoMore)
+            Effect.andThen(Effect.interrupt)
           )
         )
         return yield* waited
@@ -148,8 +148,11 @@ const costOf = ({ name, unit, value }: JobEvent.Body<"metric">): Result.Result<A
   return unit !== undefined && Amount.isCurrency(unit) ? Amount.fromNumber(unit, value) : undefined
 }
 
-/** The job has ended: whoever still speaks for it ends too. */
-const speaksNoMore = () => Effect.interrupt
+/** Once the job has ended whoever still speaks for it ends too. One function for all: this stands behind every event. */
+const endWithJob = (cause: Cause.Cause<JobJournal.JournalClosed>): Effect.Effect<never> => {
+  const closed = Cause.findError(cause)
+  return Result.isSuccess(closed) ? Effect.interrupt : Effect.failCause(closed.failure)
+}
 
 /** Writes how the payload of an event begins. What is said at one time and of one kind begins alike. */
 const headOfPayloads = () => {
