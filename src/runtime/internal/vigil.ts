@@ -14,7 +14,8 @@ import * as Writer from "./writer.ts"
 /** Looks what is due by now, and sets the alarm for what is not. */
 export const look = (session: Session.Session, link: Link.Link, now: number): void => {
   if (Link.isOver(link)) return
-  if (now >= link.expiresAt) Link.end(link, Effect.succeed({ _tag: "Expired" }))
+  // A time that is none, from an authenticator that has made a mistake, has passed.
+  if (!(now < link.expiresAt)) Link.end(link, Effect.succeed({ _tag: "Expired" }))
   const next = Math.min(
     link.expiresAt,
     Writer.look(session.outbox, link, now),
