@@ -84,7 +84,7 @@ export interface RuntimeConfig {
   readonly maxPendingReplies: number
   /** Characters that go out in one write. */
   readonly maxBatch: number
-  /** Entries of a session's stamp log; it may hold a quarter more before it forgets. */
+  /** Entries of a session's stamp log, where a long frame counts for several; it may hold a quarter more before it forgets. */
   readonly maxStamps: number
   /** Malformed frames in a row after which a connection is closed. */
   readonly maxBadFrames: number
