@@ -22,7 +22,6 @@
 import { Context, Effect, type Fiber, Option, type Scope, Tracer } from "effect"
 import * as Credentials from "../authority/Credentials.ts"
 import * as Codec from "../protocol/Codec.ts"
-import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as JobMessage from "../protocol/JobMessage.ts"
 import type * as Message from "../protocol/Message.ts"

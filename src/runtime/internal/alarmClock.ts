@@ -59,9 +59,9 @@ export const alarm = (ring: Alarm["ring"]): Alarm => ({ at: Number.POSITIVE_INFI
 
 export const now = ({ clock }: AlarmClock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
 
-/** Has it ring at a time at the latest; one that is set to ring before stays so. */
+/** Has it ring at a time at the latest; one that is set to ring before stays so. What is no time would bring the others out of order. */
 export const set = (self: AlarmClock, alarm: Alarm, at: number): void => {
-  if (at === Number.POSITIVE_INFINITY || (alarm.place >= 0 && alarm.at <= at)) return
+  if (!(at < Number.POSITIVE_INFINITY) || (alarm.place >= 0 && alarm.at <= at)) return
   AlarmHeap.put(self.heap, alarm, at)
   if (self.isRunning) {
     if (at >= self.wakesAt) return
