@@ -70,24 +70,41 @@ const normalizeEscapes = (path: string): string =>
 /** ASCII in two, three or four bytes, of which the first ones say nothing. */
 const overlong = /%(?:F0%80%80|E0%80|C0)%([89AB][0-9A-F])|%(?:F0%80%81|E0%81|C1)%([89AB][0-9A-F])/g
 
-/** The path as the most forgiving of readers see it: one who decodes until nothing is left, and mends what he meets on the way. */
-const decoded = (path: string): string => {
-  const plain = path
-    .replace(/%(?:25)+(?=[0-9A-Fa-f]{2})/g, "%")
+/** A character of one to four bytes. */
+const escaped =
+  /%[0-7][0-9A-F]|%[CD][0-9A-F]%[89AB][0-9A-F]|%E[0-9A-F](?:%[89AB][0-9A-F]){2}|%F[0-7](?:%[89AB][0-9A-F]){3}/g
+
+/** A path after it was decoded once, by the most forgiving of readers, who mends what he meets on the way. */
+const decoded = (path: string): string =>
+  path
     .toUpperCase()
     .replace(overlong, (_, low?: string, high?: string) =>
       String.fromCharCode(low === undefined ? Number.parseInt(high ?? "", 16) - 0x40 : Number.parseInt(low, 16) - 0x80)
     )
-    .replace(/%([0-7][0-9A-F])/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
-  const read = Result.getOrElse(
-    Result.try(() => decodeURIComponent(plain.replace(/%(?![0-9A-F]{2})/g, "%25")).normalize("NFKC")),
-    () => plain
-  )
-  return read.replace(/[^!-\uffff]/g, "")
-}
+    .replace(escaped, (character) =>
+      Result.getOrElse(
+        Result.try(() => decodeURIComponent(character)),
+        () => character
+      )
+    )
+    .normalize("NFKC")
+    .replace(/[^!-\uffff]/g, "")
 
-const hidesDots = (path: string): boolean =>
-  path.includes("%") ? dotSegment.test(decoded(path)) : dotSegment.test(path)
+/** How often a path can be decoded before it is taken for one that hides something. */
+const maxDecodings = 16
+
+/** Whether there is a dot segment for a reader who decodes until nothing is left. */
+const hidesDots = (path: string): boolean => {
+  let read = path
+  for (let times = 0; times < maxDecodings; times++) {
+    // What is there already, further decoding leaves.
+    if (!read.includes("%")) return dotSegment.test(read)
+    const next = decoded(read)
+    if (next === read) return dotSegment.test(read)
+    read = next
+  }
+  return true
+}
 
 /**
  * Reads an absolute URL. The failure says why it is refused, and does not repeat it: a URL may hold a secret.

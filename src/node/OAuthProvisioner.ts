@@ -191,6 +191,13 @@ export const make = Effect.fnUntraced(function* (
     if (reply.status < 200 || reply.status > 299) return yield* refused(reply)
   })
 
+  /** The one that could bring forth others first, and in any case both. */
+  const takeBackAll = Effect.fnUntraced(function* (access: string, refresh: string | null) {
+    const first = yield* Effect.exit(refresh === null ? Effect.void : takeBack(refresh, "refresh_token"))
+    yield* takeBack(access, "access_token")
+    yield* first
+  })
+
   /** From the moment that a token is there nothing may come between it and the list of what is outstanding. */
   const accept = Effect.fnUntraced(function* (
     { lease }: CredentialProvisioner.Request,
@@ -205,7 +212,7 @@ export const make = Effect.fnUntraced(function* (
     const { access_token, expires_in, issued_token_type, refresh_token, scope, token_type } = answer.value
     const handle = yield* sealing.seal(JSON.stringify([access_token, refresh_token ?? null]))
     if (handle.length > CredentialProvisioner.maxHandleLength) {
-      yield* Effect.ignore(takeBack(access_token, "access_token"))
+      yield* Effect.ignore(takeBackAll(access_token, refresh_token ?? null))
       return yield* fail("Malformed", "the token is too long to be kept until it is revoked")
     }
     yield* remember(handle)
@@ -275,11 +282,7 @@ export const make = Effect.fnUntraced(function* (
     revoke: Effect.fn("OAuthProvisioner.revoke")(function* (handle) {
       const tokens = Option.flatMap(yield* sealing.open(handle), sealedOf)
       if (Option.isNone(tokens)) return yield* fail("Rejected", "it was sealed with another key")
-      const [access, refresh] = tokens.value
-      // The one that could bring forth others first, and in any case both.
-      const first = yield* Effect.exit(refresh === null ? Effect.void : takeBack(refresh, "refresh_token"))
-      yield* takeBack(access, "access_token")
-      yield* first
+      yield* takeBackAll(...tokens.value)
     })
   }
 })

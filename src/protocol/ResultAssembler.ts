@@ -110,8 +110,9 @@ export const contentOf = (chunk: Chunk): Result.Result<string | Uint8Array, Arcp
   const { chunk_seq, data, encoding, result_id } = chunk
   if (encoding === "utf8") return Result.succeed(data)
   const bytes = Result.getOrUndefined(Base64.decode(data))
-  // Where a line break was left out there are fewer bytes than so many characters make.
+  // Where line breaks were left out there are fewer bytes than so many characters make, or a number of these that makes none.
   const isStrict =
+    data.length % 4 === 0 &&
     bytes?.length === sizeOf(chunk) &&
     (bytes.length === 0 || data.endsWith(Base64.encode(bytes.subarray(bytes.length - (bytes.length % 3 || 3)))))
   return isStrict ? Result.succeed(bytes) : Result.fail(invalid(result_id, "data", `chunk ${chunk_seq} is not base64`))

@@ -65,6 +65,10 @@ export const make: Effect.Effect<
   const sessions = yield* Sessions.Sessions
   const makeSessionId = Effect.provideService(Ids.makeSessionId, SecureRandom.SecureRandom, random)
 
+  /** Says one thing. Who does not even take that has had the time that a hello may take; whether it was taken is given back. */
+  const say = (connection: Connection.Line, message: Message.FromRuntime) =>
+    Effect.map(Effect.timeoutOption(connection.send([Codec.encode(message)]), config.helloTimeout), Option.isSome)
+
   const refuse = Effect.fnUntraced(function* (
     connection: Connection.Line,
     session_id: Ids.SessionId,
@@ -73,7 +77,7 @@ export const make: Effect.Effect<
     const completedAt = Timestamp.format(yield* Clock.currentTimeMillis)
     const ulid = yield* random.ulid
     const refusal = Refusal.make({ profile, session_id, request, error, job_id: undefined, ulid, completedAt })
-    if (refusal._tag === "Reply") yield* connection.send([Codec.encode(refusal.message)])
+    if (refusal._tag === "Reply") yield* say(connection, refusal.message)
     yield* connection.close(close)
     return Option.none<Greeted>()
   })
@@ -182,8 +186,11 @@ export const make: Effect.Effect<
     }
     const opened = result.success
     const id = Refusal.echoes(profile) ? message.id : (`msg_${yield* random.ulid}` as Ids.MessageId)
-    yield* connection.send([Codec.encode(yield* welcome(opened, id))])
-    return Option.some({ opened, connection: Connection.unread(connection, rest) })
+    if (yield* say(connection, yield* welcome(opened, id))) {
+      return Option.some({ opened, connection: Connection.unread(connection, rest) })
+    }
+    yield* connection.close(Connection.close.overloaded)
+    return Option.none()
   })
 })
 

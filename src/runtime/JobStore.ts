@@ -5,7 +5,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Duration, Effect, Layer, Option } from "effect"
+import { type Clock, Context, Duration, Effect, Layer, Option } from "effect"
 import type * as Ids from "../protocol/Ids.ts"
 import type * as Job from "./Job.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
@@ -157,6 +157,9 @@ const compare = (a: Row, b: Row) => a.record.createdAt - b.record.createdAt || (
 
 const none: ReadonlyArray<Ids.JobId> = []
 
+/** Milliseconds by the clock that nobody sets: a step of the wall clock must neither forget what binds nor keep it for ever. */
+const monotonic = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+
 const isFinal = (status: Job.Status): status is Job.Final => status !== "pending" && status !== "running"
 
 /**
@@ -263,20 +266,28 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
     return JobStore.of({
       claimed: (claim) => Effect.sync(() => claimed(claim)),
       accept: (record, claim) =>
-        Effect.sync((): Acceptance => {
-          if (Option.isSome(claim)) {
-            const bound = claimed(claim.value)
-            if (Option.isSome(bound)) return bound.value
-            claims.set(keyOf(claim.value), { parameters: claim.value.parameters, record, at: record.createdAt })
-            parameters += claim.value.parameters.length
-          }
-          const row: Row = { record, status: "pending", cancel: Option.none(), submitters: nobody, isForgotten: false }
-          rows.set(record.id, row)
-          const order = byPrincipal.get(record.principal)
-          if (order === undefined) byPrincipal.set(record.principal, [row])
-          else insert(order, row)
-          return { _tag: "Accepted" }
-        }),
+        Effect.clockWith((clock) =>
+          Effect.sync((): Acceptance => {
+            if (Option.isSome(claim)) {
+              const bound = claimed(claim.value)
+              if (Option.isSome(bound)) return bound.value
+              claims.set(keyOf(claim.value), { parameters: claim.value.parameters, record, at: monotonic(clock) })
+              parameters += claim.value.parameters.length
+            }
+            const row: Row = {
+              record,
+              status: "pending",
+              cancel: Option.none(),
+              submitters: nobody,
+              isForgotten: false
+            }
+            rows.set(record.id, row)
+            const order = byPrincipal.get(record.principal)
+            if (order === undefined) byPrincipal.set(record.principal, [row])
+            else insert(order, row)
+            return { _tag: "Accepted" }
+          })
+        ),
       get: (job) => Effect.sync(() => Option.map(Option.fromUndefinedOr(rows.get(job)), (row) => ({ ...row }))),
       list: ({ after, agent, createdAfter, createdBefore, limit, principal, statuses }) =>
         Effect.sync(() => {
@@ -325,14 +336,14 @@ export const layerMemory: Layer.Layer<JobStore> = Layer.effect(
             const row = rows.get(job)
             if (row === undefined) return { final, cancel: Option.none() }
             if (!isFinal(row.status)) {
-              ended.set(job, { principal: row.record.principal, at: clock.currentTimeMillisUnsafe(), characters })
+              ended.set(job, { principal: row.record.principal, at: monotonic(clock), characters })
               outcomes += characters
               row.status = Option.isSome(row.cancel) ? "cancelled" : final
             }
             return { final: isFinal(row.status) ? row.status : final, cancel: row.cancel }
           })
         ),
-      sweep: Effect.clockWith((clock) => Effect.sync(() => sweep(clock.currentTimeMillisUnsafe())))
+      sweep: Effect.clockWith((clock) => Effect.sync(() => sweep(monotonic(clock))))
     })
   })
 )

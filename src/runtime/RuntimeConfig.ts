@@ -86,7 +86,7 @@ export interface RuntimeConfig {
   readonly maxPendingReplies: number
   /** Characters that go out in one write. */
   readonly maxBatch: number
-  /** Entries of a session's stamp log; it may hold a quarter more before it forgets. */
+  /** Entries of a session's stamp log, where a long frame counts for several; it may hold a quarter more before it forgets. */
   readonly maxStamps: number
   /** Malformed frames in a row after which a connection is closed. */
   readonly maxBadFrames: number
@@ -160,8 +160,8 @@ export const RuntimeConfig = Context.Reference<RuntimeConfig>("arcp/runtime/Runt
 })
 
 /**
- * The defaults with some changes. A bound that is no number, negative, or that leaves no room at all dies with a `RangeError` that names it:
- * that is a mistake in the program.
+ * The defaults with some changes. A bound that is no number, negative, or that leaves no room at all dies with a `RangeError` that names it,
+ * and so does an endless time that clients are to be told: that is a mistake in the program.
  *
  * @category layers
  * @since 0.1.0
@@ -177,10 +177,17 @@ export const layer = (changes: Partial<RuntimeConfig>): Layer.Layer<never> =>
           throw new RangeError(`RuntimeConfig.${setting}: ${value} is not a number of at least ${least}`)
         }
       }
+      for (const setting of told) {
+        if (!Duration.isFinite(config[setting]))
+          throw new RangeError(`RuntimeConfig.${setting}: no welcome can say that it is endless`)
+      }
       // What the welcome says in whole seconds is what holds.
       const seconds = Math.max(1, Math.round(Duration.toSeconds(config.heartbeatInterval)))
       return { ...config, heartbeatInterval: Duration.seconds(seconds) }
     })
   )
+
+/** What the welcome says in seconds. */
+const told = ["resumeWindow", "heartbeatInterval"] as const
 
 const mayBeZero: ReadonlySet<string> = new Set(["pacingReserve", "lagWarning", "maxPendingReplies", "maxEndedJobs"])

@@ -59,7 +59,7 @@ export class Sessions extends Context.Service<
     ) => Effect.Effect<Opened, ArcpError.ResumeWindowExpired>
     /** Converses over a connection until that ends. The session then waits for the next. */
     readonly converse: (opened: Opened, connection: Connection.Connection<Message.FromClient>) => Effect.Effect<void>
-    /** Forgets a session. Its jobs go on. */
+    /** Ends the conversation that is going on, if one is, and forgets the session. Its jobs go on. */
     readonly close: (session: Ids.SessionId) => Effect.Effect<void>
     /** Ends every conversation with a word to the client. */
     readonly shutdown: Effect.Effect<void>
@@ -249,7 +249,9 @@ export const layer: Layer.Layer<
       close: (id) =>
         Effect.suspend(() => {
           const found = live.get(id)
-          return found === undefined ? Effect.void : forget(found)
+          return found === undefined
+            ? Effect.void
+            : Effect.andThen(Session.dismiss(found.session, "closed"), forget(found))
         }),
       shutdown: Effect.suspend(() =>
         Effect.forEach([...live.values()], ({ session }) => Session.dismiss(session, "shutting_down"), {

@@ -57,6 +57,8 @@ export interface StampLog {
   last: number
   /** Numbers up to here can no longer be replayed. */
   floor: number
+  /** What the stamps count for, see {@link append}. */
+  weight: number
 }
 
 /**
@@ -65,7 +67,7 @@ export interface StampLog {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (): StampLog => ({ stamps: [], last: 0, floor: 0 })
+export const make = (): StampLog => ({ stamps: [], last: 0, floor: 0, weight: 0 })
 
 /**
  * How many numbers a stamp takes.
@@ -75,9 +77,16 @@ export const make = (): StampLog => ({ stamps: [], last: 0, floor: 0 })
  */
 export const width = (stamp: Stamp): number => (stamp._tag === "Own" ? 1 : stamp.count)
 
+/** Characters of a frame that take about as much memory as a stamp. */
+const charactersPerStamp = 256
+
+/** A frame that is kept for its stamp counts for as many as it is long: who is refused often must not fill the memory with it. */
+const weightOf = (stamp: Stamp): number =>
+  stamp._tag === "Own" ? 1 + Math.floor(stamp.tail.length / charactersPerStamp) : 1
+
 /**
  * Notes what the next numbers stand for. A stamp that does not begin right after the last one is a mistake of the caller and throws.
- * Beyond `limit` stamps the oldest are forgotten and the floor rises.
+ * Beyond `limit` stamps the oldest are forgotten and the floor rises; a long frame counts for several.
  *
  * @category combinators
  * @since 0.1.0
@@ -96,8 +105,13 @@ export const append = (log: StampLog, stamp: Stamp, limit: number): void => {
     return
   }
   log.stamps.push(stamp)
+  log.weight += weightOf(stamp)
   // Forgetting in large steps keeps the cost of each append constant.
-  if (log.stamps.length > limit * 1.25) release(log, log.stamps[log.stamps.length - limit]!.firstSeq - 1)
+  if (log.weight <= limit * 1.25) return
+  let kept = 0
+  let weight = log.weight
+  while (weight > limit && kept < log.stamps.length - 1) weight -= weightOf(log.stamps[kept++]!)
+  release(log, log.stamps[kept]!.firstSeq - 1)
 }
 
 /**
@@ -110,7 +124,7 @@ export const release = (log: StampLog, seq: number): void => {
   if (seq <= log.floor) return
   log.floor = Math.min(seq, log.last)
   const keep = log.stamps.findIndex((stamp) => stamp.firstSeq + width(stamp) > log.floor + 1)
-  log.stamps.splice(0, keep < 0 ? log.stamps.length : keep)
+  for (const gone of log.stamps.splice(0, keep < 0 ? log.stamps.length : keep)) log.weight -= weightOf(gone)
 }
 
 /**

@@ -73,6 +73,15 @@ describe("CanonicalUrl", () => {
     ["https://h/pub/%25252e%25252E/admin", "dot segments"],
     ["https://h/pub/..%252fadmin", "dot segments"],
     ["https://h/pub/%25%32%65%25%32%65/admin", "dot segments"],
+    ["https://h/pub/%25%32%35%25%33%32%25%36%35./admin", "dot segments"],
+    [
+      "https://h/pub/%25%32%35%25%33%32%25%33%35%25%32%35%25%33%33%25%33%32%25%32%35%25%33%36%25%33%35./admin",
+      "dot segments"
+    ],
+    ["https://h/pub\uff052f..\uff052fadmin", "dot segments"],
+    ["https://h/pub%25%32f..%25%32fadmin", "dot segments"],
+    ["https://h/pub/%EF%BC%852e./admin", "dot segments"],
+    ["https://h/pub/%EF%BC%8E%25EF\uff05BC%258E%252fadmin", "dot segments"],
     ["https://h/pub/%c0%ae%c0%ae/admin", "dot segments"],
     ["https://h/pub/%e0%80%ae%f0%80%80%ae/admin", "dot segments"],
     ["https://h/pub/..%c0%afadmin", "dot segments"],

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Leases from "../../src/authority/Leases.ts"
+import type * as Ids from "../../src/protocol/Ids.ts"
 import * as Sessions from "../../src/runtime/Sessions.ts"
 import * as ArcpTest from "../../src/testing/ArcpTest.ts"
 import * as TestAgent from "../../src/testing/TestAgent.ts"
@@ -165,6 +166,46 @@ describe("Close", () => {
           (said) => said === 1
         )
       })
+    )
+  )
+
+  it.effect("waits for the requests before it, but not for ever", () =>
+    onStage(
+      () =>
+        Effect.gen(function* () {
+          const peer = yield* join()
+          yield* sendSubmit(peer, "tck-echo", 1, { payload: { lease_request: { "tool.call": ["a"] } } })
+          yield* peer.send({ type: "session.close" })
+          yield* TestClock.adjust("59 seconds")
+          assert.deepStrictEqual(yield* peer.drain, [])
+          yield* TestClock.adjust("1 second")
+          yield* peer.expect("session.closed")
+          assert.strictEqual((yield* peer.closed).code, 1000)
+        }),
+      { leases: Leases.layerPolicy(() => Effect.never) }
+    )
+  )
+
+  it.effect("a session that the host closes says so, and holds up none of its jobs", () =>
+    onStage(
+      (stage) =>
+        Effect.gen(function* () {
+          const peer = yield* TestPeer.connect
+          const ticket = ticketOf(yield* peer.hello())
+          yield* enter(peer, "a")
+          yield* Sessions.Sessions.use((sessions) => sessions.close(ticket.session_id as Ids.SessionId))
+          const closed = yield* peer.expect("session.closed")
+          assert.deepStrictEqual(closed.payload, { reason: "closed" })
+          assert.strictEqual((yield* peer.closed).code, 1001)
+          assert.strictEqual(yield* openSessions, 0)
+          yield* stage.say("a", ..."x".repeat(100).padEnd(500, " x").split(" "))
+          yield* eventually(
+            Effect.sync(() => stage.said("a")),
+            (said) => said === 201
+          )
+          assertRefused(yield* turnedAway(ticket, { last: 0 }), "RESUME_WINDOW_EXPIRED")
+        }),
+      { config: { pacingWindow: 500 } }
     )
   )
 })

@@ -259,4 +259,21 @@ describe("Heartbeat", () => {
       })
     )
   )
+
+  it.effect("requests that hang, however many, are no silence of the client that made them", () =>
+    onStage(
+      () =>
+        Effect.gen(function* () {
+          const peer = yield* join(beating)
+          // More than may wait, so that nothing more is read.
+          for (let request = 0; request < 5; request++)
+            yield* sendSubmit(peer, "tck-echo", request, { payload: { lease_request: { "tool.call": ["a"] } } })
+          for (let turn = 0; turn < 9; turn++) {
+            yield* peer.send({ type: "session.ping", payload: { nonce: `p${turn}` } })
+            for (const [, { type }] of yield* pass(peer, 20, 20)) assert.strictEqual(type, "session.ping")
+          }
+        }),
+      { config: { maxPendingRequests: 2 }, leases: Leases.layerPolicy(() => Effect.never) }
+    )
+  )
 })

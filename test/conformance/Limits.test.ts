@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
+import { Clock, Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import * as Sessions from "../../src/runtime/Sessions.ts"
 import * as TestPeer from "../../src/testing/TestPeer.ts"
@@ -189,6 +189,25 @@ describe("Limits", () => {
         }),
       { tokens: principals, config: { maxSubmissionsPerMinute: 6 } }
     )
+  )
+
+  it.effect("a wall clock that is set back keeps nobody out", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      let step = 86_400_000
+      const wall = () => clock.currentTimeMillisUnsafe() + step
+      const jumping: Clock.Clock = { ...clock, currentTimeMillisUnsafe: wall, currentTimeMillis: Effect.sync(wall) }
+      yield* onStage(
+        () =>
+          Effect.gen(function* () {
+            const peer = yield* join()
+            yield* run(peer, "tck-echo", 1)
+            step = 0
+            yield* run(peer, "tck-echo", 2)
+          }),
+        configured({ maxSubmissionsPerMinute: 6 })
+      ).pipe(Effect.provideService(Clock.Clock, jumping))
+    })
   )
 
   it.effect("so many connections may be without a hello; more are told to try later, and none holds its place", () =>

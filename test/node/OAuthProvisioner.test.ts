@@ -400,6 +400,18 @@ describe("OAuthProvisioner", () => {
         assert.strictEqual(new URLSearchParams(server.to("/revoke")[0]!.text).get("token"), access_token)
       }))
 
+    test("gives a token to refresh with that is too long: it is taken back as well", ({ issue, remembered, server }) =>
+      Effect.gen(function* () {
+        const refresh_token = "CANARY".repeat(3000)
+        server.spoil("/token", bend({ access_token: "CANARY", refresh_token }))
+        assert.strictEqual((yield* Effect.flip(issue(asked))).reason, "Malformed")
+        assert.deepStrictEqual(remembered, [])
+        assert.deepStrictEqual(
+          server.to("/revoke").map(({ text }) => new URLSearchParams(text).get("token")),
+          [refresh_token, "CANARY"]
+        )
+      }))
+
     test("takes less than was asked for as it is", ({ issue, server }) =>
       Effect.gen(function* () {
         server.spoil("/token", bend({ scope: "read" }))

@@ -91,9 +91,12 @@ describe("assembling", () => {
     assert.match(problem(add([chunk(0, "a", { more: false }), chunk(1, "b")])), /after the last/)
   })
 
-  it.each(["A", "AAA", "AA=A", "AA\n==", "A-A=", "AAF=", "Zh==", "===="])("refuses %j as base64", (data) => {
-    assert.match(problem(add([chunk(0, data, { encoding: "base64" })])), /^InvalidRequest data: /)
-  })
+  it.each(["A", "AAA", "AA=A", "AA\n==", "\n", "AAA\nA", "1\rA+A9AA9", "A-A=", "AAF=", "Zh==", "===="])(
+    "refuses %j as base64",
+    (data) => {
+      assert.match(problem(add([chunk(0, data, { encoding: "base64" })])), /^InvalidRequest data: /)
+    }
+  )
 
   it("bounds the bytes of all results together, at the bound and not before", () => {
     const other = Schema.decodeUnknownSync(Ids.ResultId)("res_2")

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Scope } from "effect"
+import { Duration, Effect, Exit, Schema, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as AlarmClock from "../../src/runtime/internal/alarmClock.ts"
 import * as AlarmHeap from "../../src/runtime/internal/alarmHeap.ts"
@@ -8,6 +8,20 @@ import * as Seeded from "../simulation/Seeded.ts"
 interface Entry extends AlarmHeap.Entry {
   readonly name: number
 }
+
+const count = 40
+
+const Which = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: count - 1 }))
+const Away = Schema.Int.check(Schema.isBetween({ minimum: -10, maximum: 90 }))
+
+/** What a test does next: it sets an alarm so far from now, clears one, or lets time pass. */
+const Step = Schema.Union([
+  Schema.TaggedStruct("Set", { which: Which, away: Away }),
+  Schema.TaggedStruct("Clear", { which: Which }),
+  Schema.TaggedStruct("Pass", { millis: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 30 })) })
+])
+
+const settled = Effect.repeat(Effect.yieldNow, { times: 20 })
 
 /** Alarms by name, and when which of them rang. */
 const bell = Effect.map(AlarmClock.make, (clock) => {
@@ -49,6 +63,51 @@ describe("AlarmHeap", () => {
 })
 
 describe("AlarmClock", () => {
+  it.effect.prop(
+    "rings each alarm by its time, unless it was cleared, whatever the others do, and rests when none is left",
+    { steps: Schema.Array(Step).check(Schema.isMinLength(40), Schema.isMaxLength(200)) },
+    ({ steps }) =>
+      Effect.gen(function* () {
+        const clock = yield* AlarmClock.make
+        /** When each is to ring at the latest. */
+        const due = new Map<number, number>()
+        let now = 0
+        const set = (which: number, at: number) => {
+          AlarmClock.set(clock, alarms[which]!, at)
+          due.set(which, Math.min(at, due.get(which) ?? at))
+        }
+        const alarms: ReadonlyArray<AlarmClock.Alarm> = Array.from({ length: count }, (_, which) =>
+          AlarmClock.alarm((now) => {
+            due.delete(which)
+            // Some set themselves again, some clear another, and some die.
+            if (which % 5 === 0 && now < 1000) set(which, now + which + 1)
+            if (which % 7 === 1) {
+              AlarmClock.clear(clock, alarms[which - 1]!)
+              due.delete(which - 1)
+            }
+            if (which % 11 === 3) throw new Error("a mistake")
+          })
+        )
+        for (const step of steps) {
+          if (step._tag === "Set") set(step.which, now + step.away)
+          else if (step._tag === "Clear") {
+            AlarmClock.clear(clock, alarms[step.which]!)
+            due.delete(step.which)
+          } else {
+            now += step.millis
+            yield* TestClock.adjust(step.millis)
+            yield* settled
+            for (const [which, at] of due) assert.isAbove(at, now, `alarm ${which}`)
+          }
+          assert.strictEqual(clock.heap.length, due.size)
+        }
+        yield* TestClock.adjust("2 seconds")
+        yield* settled
+        assert.strictEqual(due.size, 0)
+        assert.isFalse(clock.isRunning)
+      })
+  )
+
   it.effect("rings each at its time, once", () =>
     Effect.gen(function* () {
       const { clock, named, rang } = yield* bell
@@ -142,6 +201,32 @@ describe("AlarmClock", () => {
       AlarmClock.set(clock, named("after"), 20)
       yield* TestClock.adjust(Duration.minutes(1))
       assert.deepStrictEqual(rang, [])
+    })
+  )
+
+  it.effect("takes no time that is none, which would bring the others out of order", () =>
+    Effect.gen(function* () {
+      const clock = yield* AlarmClock.make
+      const rung: Array<string> = []
+      for (const [name, at] of [
+        ["late", 20],
+        ["never", Number.NaN],
+        ["endless", Number.POSITIVE_INFINITY],
+        ["early", 10]
+      ] as const) {
+        AlarmClock.set(
+          clock,
+          AlarmClock.alarm(() => rung.push(name)),
+          at
+        )
+      }
+      yield* TestClock.adjust("15 millis")
+      yield* settled
+      assert.deepStrictEqual(rung, ["early"])
+      yield* TestClock.adjust("1 hour")
+      yield* settled
+      assert.deepStrictEqual(rung, ["early", "late"])
+      assert.isFalse(clock.isRunning)
     })
   )
 })

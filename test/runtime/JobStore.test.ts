@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option } from "effect"
+import { Clock, Effect, Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import type * as Job from "../../src/runtime/Job.ts"
@@ -93,6 +93,33 @@ describe("JobStore in memory", () => {
       assert.deepStrictEqual(yield* store.sweep, [])
       yield* TestClock.adjust("2 minutes")
       assert.deepStrictEqual(yield* store.sweep, ["job_a" as Ids.JobId])
+    }).pipe(using())
+  )
+
+  it.effect("keeps what it keeps for as long as time passes, wherever the wall clock is set to", () =>
+    Effect.gen(function* () {
+      const clock = yield* Clock.Clock
+      let step = 0
+      const wall = () => clock.currentTimeMillisUnsafe() + step
+      const jumping: Clock.Clock = {
+        ...clock,
+        currentTimeMillisUnsafe: wall,
+        currentTimeMillis: Effect.sync(wall)
+      }
+      yield* Effect.gen(function* () {
+        const store = yield* JobStore.JobStore
+        const bound = Effect.map(store.claimed(Option.getOrThrow(claim("key"))), Option.isSome)
+        yield* run("job_a", "ada", 1, claim("key"))
+        step = 365 * 86_400_000
+        assert.deepStrictEqual(yield* store.sweep, [])
+        assert.isTrue(yield* bound)
+        step = 0
+        yield* TestClock.adjust("61 minutes")
+        assert.deepStrictEqual(yield* store.sweep, ["job_a" as Ids.JobId])
+        yield* TestClock.adjust("24 hours")
+        yield* store.sweep
+        assert.isFalse(yield* bound)
+      }).pipe(Effect.provideService(Clock.Clock, jumping))
     }).pipe(using())
   )
 

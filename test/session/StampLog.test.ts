@@ -100,6 +100,22 @@ describe("StampLog", () => {
     assert.isUndefined(StampLog.since(log, 3))
   })
 
+  it("counts a long frame for several, and always keeps the last", () => {
+    const log = StampLog.make()
+    const tail = "x".repeat(1024)
+    for (let firstSeq = 1; firstSeq <= 1000; firstSeq++) {
+      StampLog.append(log, { _tag: "Own", firstSeq, type: "job.error", tail }, 100)
+      assert.isAtMost(log.stamps.length, 25)
+    }
+    assert.strictEqual(log.weight, log.stamps.length * 5)
+    assert.lengthOf(StampLog.since(log, log.floor)!, 1000 - log.floor)
+    StampLog.append(log, { _tag: "Own", firstSeq: 1001, type: "job.error", tail: tail.repeat(1000) }, 100)
+    assert.strictEqual(log.floor, 1000)
+    assert.lengthOf(StampLog.since(log, 1000)!, 1)
+    StampLog.release(log, 1001)
+    assert.strictEqual(log.weight, 0)
+  })
+
   it("stays within its limit and raises the floor", () => {
     const steps = Array.from({ length: 500 }, (_, index) => ({
       job: index % 2 === 0 ? ("a" as const) : ("b" as const),

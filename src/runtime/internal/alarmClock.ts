@@ -69,9 +69,12 @@ export const alarm = (ring: Alarm["ring"]): Alarm => ({
 
 export const now = ({ clock }: AlarmClock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
 
-/** Has it ring at a time at the latest; one that is set to ring before stays so. Whoever is rung within the slack must be done with it. */
+/**
+ * Has it ring at a time at the latest; one that is set to ring before stays so. Whoever is rung within the slack must be done with it. What is
+ * no time would bring the others out of order.
+ */
 export const set = (self: AlarmClock, alarm: Alarm, at: number, slack = 0): void => {
-  if (at === Number.POSITIVE_INFINITY || (alarm.place >= 0 && alarm.at <= at)) return
+  if (!(at < Number.POSITIVE_INFINITY) || (alarm.place >= 0 && alarm.at <= at)) return
   alarm.slack = slack
   AlarmHeap.put(self.heap, alarm, at)
   if (self.isRunning) {

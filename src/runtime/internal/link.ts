@@ -10,7 +10,7 @@ import * as AlarmClock from "./alarmClock.ts"
 import type * as Replay from "./replay.ts"
 
 /** Why the runtime ends a conversation. */
-export type Dismissal = "superseded" | "shutting_down" | "idle"
+export type Dismissal = "superseded" | "shutting_down" | "idle" | "closed"
 
 /** What ended a conversation. */
 export type Outcome =

@@ -1,7 +1,7 @@
 /**
  * Reads what a client says, and sees that it is done.
  */
-import { Effect, Result } from "effect"
+import { Duration, Effect, Result } from "effect"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Message from "../../protocol/Message.ts"
 import type * as Connection from "../../session/Connection.ts"
@@ -29,6 +29,9 @@ interface Reading {
   confirmed: boolean
 }
 
+/** How long the end of a conversation waits for the requests before it: what hangs must not hold up the answer for ever. */
+const patience = Duration.minutes(1)
+
 type Pulled = Effect.Success<Reading["connection"]["pull"]>
 
 /** Reads until the client says that it is done, or makes no sense. */
@@ -46,11 +49,11 @@ const next = (self: Reading): Effect.Effect<Link.Outcome, Connection.ConnectionE
   // While nobody listens the peer is not silent.
   link.receivedAt = AlarmClock.now(alarms)
   return Effect.flatMap(self.connection.pull, (frames) => {
-    link.receivedAt = AlarmClock.now(alarms)
     if (frames.every((frame) => isHeard(self, frame))) {
       self.malformed = 0
       return next(self)
     }
+    link.receivedAt = Number.POSITIVE_INFINITY
     return Effect.flatMap(take(self, frames), (outcome) =>
       outcome === undefined ? next(self) : Effect.succeed(outcome)
     )
@@ -89,7 +92,7 @@ const take = Effect.fnUntraced(function* (self: Reading, frames: Pulled): Effect
         ArcpError.invalidField("session_id", "not the session of this connection")
       )
     } else if (message.type === "session.close" || message.type === "session.bye") {
-      if (self.lane !== undefined) yield* Lane.atMost(self.lane, 0)
+      if (self.lane !== undefined) yield* Effect.timeoutOption(Lane.atMost(self.lane, 0), patience)
       return { _tag: "Said", message }
     } else if (isRequest) {
       self.lane ??= Lane.make()

@@ -17,7 +17,8 @@ const leeway = 0.01
 /** Looks what is due by now, and sets the alarm for what is not. */
 export const look = (session: Session.Session, link: Link.Link, now: number): void => {
   if (Link.isOver(link)) return
-  if (now >= link.expiresAt) Link.end(link, Effect.succeed({ _tag: "Expired" }))
+  // A time that is none, from an authenticator that has made a mistake, has passed.
+  if (!(now < link.expiresAt)) Link.end(link, Effect.succeed({ _tag: "Expired" }))
   const duty = dutyOf(session)
   const lostAt = Heartbeat.lostAt(link, duty)
   if (now >= lostAt) Link.end(link, Effect.succeed({ _tag: "Lost" }))
