@@ -18,6 +18,7 @@ import * as Assert from "node:assert/strict"
 import { Authenticator } from "../src/authority/index.ts"
 import { ArcpClient } from "../src/client/index.ts"
 import { LeasedFileSystem, LeasedLanguageModel } from "../src/leased/index.ts"
+import { NodeAnchoredFiles } from "../src/node/index.ts"
 import { type Capability, JobEvent } from "../src/protocol/index.ts"
 import { Agent, ArcpServer } from "../src/runtime/index.ts"
 import { MemoryTransport } from "../src/transport/index.ts"
@@ -92,7 +93,8 @@ const Models = LeasedLanguageModel.layer("acme/small", {
   prices: [{ model: "acme/*", currency: "USD", input: "0.15", output: "0.60" }]
 }).pipe(Layer.provide(ScriptedModel))
 
-const Files = LeasedFileSystem.layer().pipe(Layer.provide(NodeFileSystem.layer))
+/** Files are held while they are used, so that what the lease was asked about is what is read and written. */
+const Files = LeasedFileSystem.layer().pipe(Layer.provide(NodeAnchoredFiles.layer), Layer.provide(NodeFileSystem.layer))
 
 const token = Redacted.make("a token for this example")
 

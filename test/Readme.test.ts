@@ -18,15 +18,29 @@ const timeout = 90_000
 
 const root = Path.join(import.meta.dirname, "..")
 const readme = Fs.readFileSync(Path.join(root, "README.md"), "utf8")
+/** What else a user reads, by its folder and text. */
+const documents: ReadonlyArray<{ readonly folder: string; readonly text: string }> = [
+  { folder: root, text: readme },
+  ...Fs.readdirSync(Path.join(root, "docs")).map((file) => ({
+    folder: Path.join(root, "docs"),
+    text: Fs.readFileSync(Path.join(root, "docs", file), "utf8")
+  }))
+]
 const manifest: {
   readonly scripts: Readonly<Record<string, string>>
   readonly exports: Readonly<Record<string, unknown>>
 } = JSON.parse(Fs.readFileSync(Path.join(root, "package.json"), "utf8"))
 
-const fences = Array.from(readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm), ([, language, code]) => ({
-  language: language!,
-  code: code!
-}))
+const fences = Array.from(
+  documents
+    .map(({ text }) => text)
+    .join("\n")
+    .matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm),
+  ([, language, code]) => ({
+    language: language!,
+    code: code!
+  })
+)
 const fencesOf = (language: string) => fences.filter((fence) => fence.language === language).map(({ code }) => code)
 const programs = fencesOf("ts")
 
@@ -38,7 +52,7 @@ const cellsOf = (line: string): ReadonlyArray<string> =>
 
 /** The body of the table whose header begins like this, cell by cell. */
 const table = (...header: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => {
-  const lines = readme.split("\n")
+  const lines = documents.flatMap(({ text }) => text.split("\n"))
   const start = lines.findIndex((line) => cellsOf(line).slice(0, header.length).join() === header.join())
   assert.isAtLeast(start, 0, `there is no table ${header.join(", ")}`)
   const body = lines.slice(start + 2)
@@ -139,24 +153,29 @@ describe("the README", () => {
   })
 
   it("links to files that exist", () => {
-    const links = Array.from(readme.matchAll(/\]\((?!https:)([^)]+)\)/g), ([, target]) => target!)
-    assert.isAtLeast(links.length, 15)
-    const headings = Array.from(
-      readme.matchAll(/^#+ (.+)$/gm),
-      ([, text]) =>
-        `#${text!
+    const linksOf = (text: string) => Array.from(text.matchAll(/\]\((?!https:)([^)]+)\)/g), ([, target]) => target!)
+    const headingsOf = (text: string) =>
+      Array.from(text.matchAll(/^#+ (.+)$/gm), ([, heading]) =>
+        heading!
           .toLowerCase()
           .replace(/[^a-z0-9 -]/g, "")
-          .replaceAll(" ", "-")}`
-    )
+          .replaceAll(" ", "-")
+      )
+    const leads = (folder: string, text: string, link: string): boolean => {
+      const [file = "", heading] = link.split("#")
+      const path = Path.join(folder, file)
+      if (file !== "" && !Fs.existsSync(path)) return false
+      return heading === undefined || headingsOf(file === "" ? text : Fs.readFileSync(path, "utf8")).includes(heading)
+    }
+    assert.isAtLeast(linksOf(readme).length, 15)
     assert.deepStrictEqual(
-      links.filter((link) => !(link.startsWith("#") ? headings.includes(link) : Fs.existsSync(Path.join(root, link)))),
+      documents.flatMap(({ folder, text }) => linksOf(text).filter((link) => !leads(folder, text, link))),
       []
     )
   })
 
-  it("names no place of one machine", () => {
-    assert.notMatch(readme, /\/(?:home|work|Users|root)\/|registry\.|localhost:\d/)
+  it.each(documents)("names no place of one machine, in $folder", ({ text }) => {
+    assert.notMatch(text, /\/(?:home|work|Users|root)\/|registry\.|localhost:\d/)
   })
 
   it("lists every example", () => {
@@ -199,6 +218,13 @@ describe("the README", () => {
         ])
     )
     assert.isTrue(rows.some(([setting]) => setting === "features"))
+  })
+
+  it("has every limit of the client with its default", () => {
+    assert.deepStrictEqual(
+      table("client limit").map(([limit, value]) => [codeOf(limit!), value]),
+      Object.entries(ArcpClient.limits).map(([limit, value]) => [limit, value.toLocaleString("en")])
+    )
   })
 
   it("says which features are offered, and which of them the client leaves out", () => {

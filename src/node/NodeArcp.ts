@@ -1,5 +1,4 @@
 /**
- * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files and the
  * The usual host on Node in one layer for each side: a runtime that listens on a WebSocket and gives its agents the files, the requests
  * and the commands that their leases allow, and a client that dials one. What is unusual is put together from the layers that these are
  * made of.
