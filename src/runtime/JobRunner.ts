@@ -121,7 +121,7 @@ export const make: Effect.Effect<
           Option.isSome(closed)
             ? Effect.void
             : Effect.logError("The ledger did not close the account of a job", record.id)
-        )
+        ).pipe(survived("The ledger died as it closed the account of a job"))
 
   const start: JobRunner["start"] = Effect.fnUntraced(function* (job) {
     const { record, scope, turn } = job
@@ -147,6 +147,9 @@ export const make: Effect.Effect<
       delegate: (request) => (isEnding() ? Effect.interrupt : job.delegate(running, leased, request))
     })
 
+    const letGo = (exit: Exit.Exit<unknown, unknown>) =>
+      survived("What a service did for a job died as it was let go")(Scope.close(scopeOfServices, exit))
+
     const isEnding = () => concluded || stopped !== undefined || Deferred.isDoneUnsafe(unwound)
 
     /** Whoever comes first writes the outcome: the agent's fiber at its end, or who could not wait for that. */
@@ -155,7 +158,7 @@ export const make: Effect.Effect<
         if (concluded) return Effect.void
         concluded = true
         for (const timer of timers) timer.interruptUnsafe()
-        return Scope.close(scopeOfServices, Exit.void).pipe(
+        return letGo(Exit.void).pipe(
           Effect.andThen(settle(job)),
           Effect.andThen(conclude(job, outcome)),
           Effect.ensuring(job.onConcluded),
@@ -287,15 +290,18 @@ export const make: Effect.Effect<
     }).pipe(
       Effect.onExit(
         Effect.fnUntraced(function* (exit) {
-          yield* Scope.close(scopeOfAgent, exit)
-          yield* Scope.close(scopeOfServices, exit)
+          // What the agent had open it closes itself. If it dies of that, that is how it ended; its job ends in any case.
+          const closed = yield* Effect.exit(Scope.close(scopeOfAgent, exit))
+          if (Exit.isFailure(exit)) yield* survived("The agent died as it closed what it had open")(closed)
+          const ended = Exit.isSuccess(exit) && Exit.isFailure(closed) ? Exit.failCause(closed.cause) : exit
+          yield* letGo(exit)
           Deferred.doneUnsafe(unwound, Effect.void)
           yield* childrenEnded
           // The place is the agent's, also when it outstays its job.
           if (turn !== undefined) yield* turn.leave
           yield* end(
             stopped === undefined
-              ? yield* outcomeOfExit(exit, collected(), config.maxPayload)
+              ? yield* outcomeOfExit(ended, collected(), config.maxPayload)
               : outcomeOfStop(stopped, record)
           )
         })
@@ -306,6 +312,12 @@ export const make: Effect.Effect<
 
   return { start }
 })
+
+/** Goes on, and says so, where something died that must not keep a job from its end. */
+const survived =
+  (what: string) =>
+  (effect: Effect.Effect<void>): Effect.Effect<void> =>
+    Effect.catchCause(effect, (cause) => Effect.logError(what, cause))
 
 /** About how many characters are kept of an outcome. */
 const lengthOf = ({ came }: Outcome, limit: number): number => {
