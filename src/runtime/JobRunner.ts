@@ -257,12 +257,14 @@ export const make: Effect.Effect<
     job.onStart(running)
 
     const scopeOfAgent = Scope.makeUnsafe()
-    const services = Context.mergeAll(
-      job.services(leased),
-      Context.make(JobContext.JobContext, context),
-      Context.make(LeaseGuard.LeaseGuard, job.guard),
-      Context.make(Scope.Scope, scopeOfAgent)
-    )
+    // Made where the agent runs: if what the host has given dies of it, that ends the job.
+    const services = () =>
+      Context.mergeAll(
+        job.services(leased),
+        Context.make(JobContext.JobContext, context),
+        Context.make(LeaseGuard.LeaseGuard, job.guard),
+        Context.make(Scope.Scope, scopeOfAgent)
+      )
     // The lease may end also while the job waits for its turn.
     if (job.guard.tenures.some(({ lease }) => Option.isSome(lease.expiresAt))) {
       const expiry = Effect.flatMap(job.guard.expired, (error) => stop({ _tag: "Expired", error }))
@@ -278,7 +280,7 @@ export const make: Effect.Effect<
       }
       yield* Effect.ignore(context.status("running"))
       return yield* Effect.useSpan("arcp.job", JobSpan.options(record, job.span), (span) =>
-        job.prepared(Context.add(services, Tracer.ParentSpan, span))
+        job.prepared(Context.add(services(), Tracer.ParentSpan, span))
       )
     })
 

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Budgets from "../../src/authority/Budgets.ts"
+import * as LeasedHttpClient from "../../src/leased/LeasedHttpClient.ts"
 import * as Agent from "../../src/runtime/Agent.ts"
 import { answers, join, run, submit, outcome, withAgents, withRuntime } from "../conformance/Conversation.ts"
 import { settled } from "../conformance/Stage.ts"
@@ -30,6 +31,22 @@ const ledger = (close: Effect.Effect<void>) =>
   )
 
 describe("a job ends, once", () => {
+  it.effect("also where a service that the host leases cannot be made for it", () =>
+    Effect.gen(function* () {
+      const peer = yield* join()
+      for (let round = 0; round < 2; round++) {
+        const { terminal } = yield* run(peer, "tck-echo", round)
+        assert.strictEqual(terminal.payload["code"], "INTERNAL_ERROR", JSON.stringify(terminal))
+        assert.notInclude(JSON.stringify(terminal), "secret")
+      }
+    }).pipe(
+      withRuntime({ config: { maxJobsPerSession: 1 } }),
+      Effect.provideService(LeasedHttpClient.LeasedHttpClient, () => {
+        throw new Error("a secret of the host")
+      })
+    )
+  )
+
   it.effect.each<readonly [string, Effect.Effect<void>]>([
     ["dies", Effect.die(new Error("it was open already"))],
     ["throws", Effect.sync(() => assert.fail("it was never open"))],
