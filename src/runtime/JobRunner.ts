@@ -107,7 +107,7 @@ export const make: Effect.Effect<
           Option.isSome(closed)
             ? Effect.void
             : Effect.logError("The ledger did not close the account of a job", record.id)
-        )
+        ).pipe(survived("The ledger died as it closed the account of a job"))
 
   const start: JobRunner["start"] = Effect.fnUntraced(function* (job) {
     const { record, scope, turn } = job
@@ -133,6 +133,9 @@ export const make: Effect.Effect<
       delegate: (request) => (isEnding() ? Effect.interrupt : job.delegate(running, leased, request))
     })
 
+    const letGo = (exit: Exit.Exit<unknown, unknown>) =>
+      survived("What a service did for a job died as it was let go")(Scope.close(scopeOfServices, exit))
+
     const isEnding = () => concluded || stopped !== undefined || Deferred.isDoneUnsafe(unwound)
 
     /** Whoever comes first writes the outcome: the agent's fiber at its end, or who could not wait for that. */
@@ -141,7 +144,7 @@ export const make: Effect.Effect<
         if (concluded) return Effect.void
         concluded = true
         for (const timer of timers) timer.interruptUnsafe()
-        return Scope.close(scopeOfServices, Exit.void).pipe(
+        return letGo(Exit.void).pipe(
           Effect.andThen(settle(job)),
           Effect.andThen(conclude(job, outcome)),
           Effect.ensuring(job.onConcluded),
@@ -240,12 +243,14 @@ export const make: Effect.Effect<
     job.onStart(running)
 
     const scopeOfAgent = Scope.makeUnsafe()
-    const services = Context.mergeAll(
-      job.services(leased),
-      Context.make(JobContext.JobContext, context),
-      Context.make(LeaseGuard.LeaseGuard, job.guard),
-      Context.make(Scope.Scope, scopeOfAgent)
-    )
+    // Made where the agent runs: if what the host has given dies of it, that ends the job.
+    const services = () =>
+      Context.mergeAll(
+        job.services(leased),
+        Context.make(JobContext.JobContext, context),
+        Context.make(LeaseGuard.LeaseGuard, job.guard),
+        Context.make(Scope.Scope, scopeOfAgent)
+      )
     // The lease may end also while the job waits for its turn.
     if (job.guard.tenures.some(({ lease }) => Option.isSome(lease.expiresAt))) {
       const expiry = Effect.flatMap(job.guard.expired, (error) => stop({ _tag: "Expired", error }))
@@ -261,7 +266,7 @@ export const make: Effect.Effect<
       }
       yield* Effect.ignore(context.status("running"))
       return yield* Effect.useSpan("arcp.job", JobSpan.options(record, job.span), (span) =>
-        job.prepared(Context.add(services, Tracer.ParentSpan, span))
+        job.prepared(Context.add(services(), Tracer.ParentSpan, span))
       )
     })
 
@@ -273,15 +278,18 @@ export const make: Effect.Effect<
     }).pipe(
       Effect.onExit(
         Effect.fnUntraced(function* (exit) {
-          yield* Scope.close(scopeOfAgent, exit)
-          yield* Scope.close(scopeOfServices, exit)
+          // What the agent had open it closes itself. If it dies of that, that is how it ended; its job ends in any case.
+          const closed = yield* Effect.exit(Scope.close(scopeOfAgent, exit))
+          if (Exit.isFailure(exit)) yield* survived("The agent died as it closed what it had open")(closed)
+          const ended = Exit.isSuccess(exit) && Exit.isFailure(closed) ? Exit.failCause(closed.cause) : exit
+          yield* letGo(exit)
           Deferred.doneUnsafe(unwound, Effect.void)
           yield* childrenEnded
           // The place is the agent's, also when it outstays its job.
           if (turn !== undefined) yield* turn.leave
           yield* end(
             stopped === undefined
-              ? yield* JobOutcome.ofExit(exit, collected(), config.maxPayload)
+              ? yield* JobOutcome.ofExit(ended, collected(), config.maxPayload)
               : JobOutcome.ofStop(stopped, record)
           )
         })
@@ -292,6 +300,12 @@ export const make: Effect.Effect<
 
   return { start }
 })
+
+/** Goes on, and says so, where something died that must not keep a job from its end. */
+const survived =
+  (what: string) =>
+  (effect: Effect.Effect<void>): Effect.Effect<void> =>
+    Effect.catchCause(effect, (cause) => Effect.logError(what, cause))
 
 const orphaned = "the job that delegated it has ended"
 

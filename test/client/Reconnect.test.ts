@@ -92,6 +92,48 @@ describe("a client whose line is gone", () => {
     })
   )
 
+  it.effect(
+    "dials again also where who gives the tokens has died of it once, and says so to all who wait if it always does",
+    () =>
+      Effect.gen(function* () {
+        let asked = 0
+        const dyingAt = (dies: (times: number) => boolean) =>
+          Effect.suspend(() => (dies(++asked) ? Effect.die(new Error("no vault")) : Effect.succeed(Redacted.make("t"))))
+        const once = yield* start({ token: dyingAt((times) => times === 2) })
+        yield* once.runtime.close()
+        yield* Fake.settled
+        yield* TestClock.adjust("1 second")
+        yield* once.runtime.welcome(Fake.declared)
+        yield* once.runtime.say(Fake.result("job_1", 2, "x"))
+        assert.strictEqual(yield* once.job.result, "x")
+
+        asked = 0
+        const always = yield* start({ token: dyingAt((times) => times > 1) })
+        yield* always.runtime.close()
+        const waiting = yield* Effect.forkChild(Fake.failed(always.job.result))
+        yield* Fake.settled
+        yield* TestClock.adjust("11 minutes")
+        assert.strictEqual((yield* Fiber.join(waiting))._tag, "ResumeWindowExpired")
+      })
+  )
+
+  it.effect("tells all who wait when its own schedule dies", () =>
+    Effect.gen(function* () {
+      const reconnect: Schedule.Schedule<unknown> = Schedule.modifyDelay(Schedule.forever, () =>
+        Effect.die("a mistake")
+      )
+      const { job, runtime } = yield* start({ reconnect })
+      yield* runtime.close()
+      yield* Effect.forkScoped(Effect.andThen(runtime.hear("session.hello"), runtime.close()))
+      const waiting = yield* Effect.forkChild(Fake.failed(job.result))
+      yield* Fake.settled
+      runtime.refuse(true)
+      yield* TestClock.adjust("1 minute")
+      yield* runtime.close()
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "HeartbeatLost")
+    })
+  )
+
   it.effect("gets a fresh token for each dial, and dials at once, then ever less often", () =>
     Effect.gen(function* () {
       let tokens = 0

@@ -181,6 +181,14 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
               last_event_seq: session.lastSeq
             })
           )
+        ).pipe(
+          // Such as of who is to give a token, and could not this time.
+          Effect.catchDefect((defect) =>
+            Effect.andThen(
+              Effect.logError("The client died as it dialled", defect),
+              Effect.fail(new ArcpError.HeartbeatLost({ message: "The client failed as it dialled" }))
+            )
+          )
         )
       })
       let next = line
@@ -189,7 +197,16 @@ export const connect = Effect.fnUntraced(function* (options: Options) {
         if (session.lost !== undefined || session.closing !== undefined) return
         next = yield* resumption(ended, useful)
       }
-    }).pipe(Effect.catch((ended) => over(session, ended)))
+    }).pipe(
+      Effect.catch((ended) => over(session, ended)),
+      // Whoever waits for the session must hear of it, whatever became of who served it.
+      Effect.catchDefect((defect) =>
+        Effect.andThen(
+          Effect.logError("The client died as it served a session", defect),
+          over(session, Ended.make("stop", new ArcpError.HeartbeatLost({ message: "The client has failed" })))
+        )
+      )
+    )
 
   /** Under way for all who ask, and not interrupted with any of them. */
   let renewing: Fiber.Fiber<ClientSession.ClientSession, ClientError.SessionLost> | undefined
