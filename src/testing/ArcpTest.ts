@@ -31,6 +31,7 @@ import * as ArcpServer from "../runtime/ArcpServer.ts"
 import * as RuntimeConfig from "../runtime/RuntimeConfig.ts"
 import type * as Dialer from "../session/Dialer.ts"
 import * as MemoryTransport from "../transport/MemoryTransport.ts"
+import * as FaultyNetwork from "./FaultyNetwork.ts"
 import * as TestPeer from "./TestPeer.ts"
 
 /**
@@ -46,6 +47,8 @@ export interface RuntimeOptions<E, R, A = never> extends ArcpServer.ServeOptions
   readonly config?: Partial<RuntimeConfig.RuntimeConfig>
   /** The bounds of the line. */
   readonly transport?: MemoryTransport.Options
+  /** What goes wrong on the lines of clients; nothing if left out. The lines of raw peers stay whole. */
+  readonly faults?: FaultyNetwork.Options
   /** Draws all ids from this number, so that two runs give the same. Random if left out. */
   readonly seed?: number
 }
@@ -88,9 +91,11 @@ export const layerRuntime = <E, R, A = never>(
   }))
   const random = options.seed === undefined ? SecureRandom.layerWebCrypto : layerSeeded(options.seed)
   const network = Layer.unwrap(
-    Effect.map(MemoryTransport.make(options.transport), (network) =>
-      Layer.merge(MemoryTransport.layerNetwork(network), TestPeer.layer(network))
-    )
+    Effect.gen(function* () {
+      const network = yield* MemoryTransport.make(options.transport)
+      const lines = options.faults === undefined ? network : yield* FaultyNetwork.make(network, options.faults)
+      return Layer.merge(MemoryTransport.layerNetwork(lines), TestPeer.layer(network))
+    })
   )
   // Nobody else can listen on this network, and the tokens are the test's own: either failing is a mistake in the test.
   const authenticator = Layer.orDie(Authenticator.layerStatic(tokens))
