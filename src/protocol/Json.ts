@@ -47,12 +47,18 @@ export const stringify = (value: unknown, limit: number): Result.Result<string, 
   try {
     const text = JSON.stringify(value)
     if (text === undefined) return Result.fail("cannot be written as JSON")
-    return text.length > limit
-      ? Result.fail(`of ${text.length} characters is longer than ${limit}`)
-      : Result.succeed(text)
+    return text.length > limit ? Result.fail(tooLong(text.length, limit)) : Result.succeed(text)
   } catch (cause) {
     return Result.fail(
       `cannot be written as JSON: ${cause instanceof Error ? cause.message.split("\n")[0] : "unknown"}`
     )
   }
 }
+
+/**
+ * What is wrong with a text that is longer than it may be.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const tooLong = (length: number, limit: number): string => `of ${length} characters is longer than ${limit}`

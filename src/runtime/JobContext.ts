@@ -250,9 +250,9 @@ const make = (
     if (isStreaming) return Effect.fail(ArcpError.invalidField("streamResult", "the job has streamed a result already"))
     isStreaming = true
     return Effect.map(Effect.provideService(Ids.makeResultId, SecureRandom.SecureRandom, random), (id) => {
-      const emit = (chunk: JobEvent.Body<"result_chunk">) => {
+      const emit = (chunk: string) => {
         collected = Option.some({ text: undefined })
-        return append("result_chunk", chunk)
+        return voice.appendText("result_chunk", chunk)
       }
       const options = record.features.has("result_chunk")
         ? { emit, limit: config.maxResult }

@@ -117,12 +117,24 @@ const seal = (chunk: Chunk): void => {
   chunk.text = ""
 }
 
-const sealedOf = (pieces: ReadonlyArray<string>): Sealed => {
-  const sizes = pieces.map(Utf8.byteLength)
-  const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0))
+/** What is large never becomes one text. */
+const sealedOf = (pieces: ReadonlyArray<string>, length: number): Sealed => {
+  const bytes = encodedIn(length, pieces)
+  if (bytes !== undefined) return { bytes, ends: [length] }
+  const size = pieces.reduce((sum, piece) => sum + Utf8.byteLength(piece), 0)
+  return { bytes: encodedIn(size, pieces)!, ends: [size] }
+}
+
+/** The pieces in so many bytes, if they fit. */
+const encodedIn = (size: number, pieces: ReadonlyArray<string>): Uint8Array | undefined => {
+  const bytes = new Uint8Array(size)
   let at = 0
-  for (const piece of pieces) at += encoder.encodeInto(piece, bytes.subarray(at)).written
-  return { bytes, ends: [at] }
+  for (const piece of pieces) {
+    const { read, written } = encoder.encodeInto(piece, bytes.subarray(at))
+    if (read < piece.length) return undefined
+    at += written
+  }
+  return bytes
 }
 
 export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
@@ -134,8 +146,7 @@ export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
   const chunk = isLarge ? add(log) : open(log)
   chunk.kinds.push(draft.kind)
   chunk.ends.push(lengthOf(chunk) + length)
-  // What is large never becomes one text.
-  if (isLarge && payload.isWellFormed()) chunk.sealed = sealedOf([job, seq, between, payload, after])
+  if (isLarge && payload.isWellFormed()) chunk.sealed = sealedOf([job, seq, between, payload, after], length)
   else chunk.pieces.push(job, seq, between, payload, after)
   if (draft.note !== undefined) log.notes = (log.notes ?? new Map()).set(log.next, draft.note)
   if (draft.type === "job.event") log.written += length

@@ -20,8 +20,8 @@ export interface ResultWriter {
 
 export interface Options {
   readonly resultId: Ids.ResultId
-  /** Emits one chunk; nothing for a session that takes none, where everything is collected and sent as one. */
-  readonly emit: ((chunk: JobEvent.Body<"result_chunk">) => Effect.Effect<void, ArcpError.InvalidRequest>) | undefined
+  /** Emits one chunk, as JSON text; nothing for a session that takes none, where everything is collected and sent as one. */
+  readonly emit: ((chunk: string) => Effect.Effect<void, ArcpError.InvalidRequest>) | undefined
   /** Bytes of the whole. */
   readonly limit: number
 }
@@ -46,7 +46,7 @@ export const make = ({ emit, limit, resultId }: Options): ResultWriter => {
 
   const send = ({ data, encoding }: Chunk, more: boolean): Effect.Effect<void, ArcpError.InvalidRequest> =>
     Effect.suspend(() =>
-      emit === undefined ? Effect.void : emit({ result_id: resultId, chunk_seq: seq++, data, encoding, more })
+      emit === undefined ? Effect.void : emit(textOf({ result_id: resultId, chunk_seq: seq++, data, encoding, more }))
     )
 
   /** Nothing is sent of what would be too much. */
@@ -88,6 +88,12 @@ export const make = ({ emit, limit, resultId }: Options): ResultWriter => {
       return { size, inline: undefined }
     })
   }
+}
+
+/** As `JSON.stringify`, which looks at each character; of base64 there is none that needs it. */
+const textOf = ({ chunk_seq, data, encoding, more, result_id }: JobEvent.Body<"result_chunk">): string => {
+  const quoted = encoding === "base64" ? `"${data}"` : JSON.stringify(data)
+  return `{"result_id":"${result_id}","chunk_seq":${chunk_seq},"data":${quoted},"encoding":"${encoding}","more":${more}}`
 }
 
 const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {

@@ -33,6 +33,8 @@ export interface Speaker {
 export interface Voice {
   /** Says it as it is, or fails with why that cannot be. */
   readonly append: (kind: string, body: unknown) => Emitted
+  /** As `append`, of a body that is JSON text already. */
+  readonly appendText: (kind: string, body: string) => Emitted
   /** A metric, and with a cost what is then left, if that has changed by much. */
   readonly metric: (body: JobEvent.Body<"metric">) => Emitted
   /** Says what it can of anything. */
@@ -48,15 +50,17 @@ export const make = (
   const head = headOfPayloads()
   const urgently = { urgent: true }
 
+  const draftOf = (kind: string, body: string): JobJournal.Draft => ({
+    type: "job.event",
+    kind,
+    payload: head(kind, clock.currentTimeMillisUnsafe()) + body + "}"
+  })
+
   const draft = (kind: string, body: unknown): Result.Result<JobJournal.Draft, ArcpError.InvalidRequest> => {
     const text = Json.stringify(body, config.maxPayload)
     return Result.isFailure(text)
       ? Result.fail(ArcpError.invalidField(`${kind} body`, text.failure))
-      : Result.succeed({
-          type: "job.event",
-          kind,
-          payload: head(kind, clock.currentTimeMillisUnsafe()) + text.success + "}"
-        })
+      : Result.succeed(draftOf(kind, text.success))
   }
 
   const tell = (draft: JobJournal.Draft): Effect.Effect<void> =>
@@ -67,6 +71,13 @@ export const make = (
       const made = draft(kind, body)
       return Result.isFailure(made) ? Effect.fail(made.failure) : tell(made.success)
     })
+
+  const appendText: Voice["appendText"] = (kind, body) =>
+    Effect.suspend(() =>
+      body.length > config.maxPayload
+        ? Effect.fail(ArcpError.invalidField(`${kind} body`, Json.tooLong(body.length, config.maxPayload)))
+        : tell(draftOf(kind, body))
+    )
 
   let told = RemainingBudget.nothing
 
@@ -136,7 +147,7 @@ export const make = (
       ).pipe(Effect.catch((error) => Effect.logWarning(`An event of kind ${kind} cannot be told`, error.message)))
   })
 
-  return { append, metric, emitter }
+  return { append, appendText, metric, emitter }
 }
 
 const notCounted: Budgets.Charged = { entries: [], standings: [] }
