@@ -5,7 +5,7 @@
 import { Clock, Effect, Option } from "effect"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
-import type * as JobJournal from "../JobJournal.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import type * as SessionOutbox from "../SessionOutbox.ts"
 import * as AckWindow from "./ackWindow.ts"
 import * as Batch from "./batch.ts"
@@ -164,8 +164,8 @@ export const reveal = (
   { secure, surroundings: { credentials } }: Outbox,
   self: Delivery,
   job: Ids.JobId,
-  page: JobJournal.Page
-): Effect.Effect<JobJournal.Page> =>
+  page: JobEntry.Page
+): Effect.Effect<JobEntry.Page> =>
   secure && self.sources.get(job)?.paces === true && page.entries.some(({ note }) => note?._tag === "Rotated")
     ? Effect.map(
         Effect.forEach(page.entries, (entry) => {
@@ -196,7 +196,7 @@ export const passed = ({ declared }: Outbox, self: Delivery, { pages }: Batch.Ba
       // Told to the end: who asks for its past from now on follows it anew.
       if (self.sources.get(source.job) === source) self.sources.delete(source.job)
       self.told.push(source)
-    } else if (declared && self.sources.get(source.job) === source) AckWindow.owe(self.window, page)
+    } else if (declared && self.sources.get(source.job) === source) AckWindow.owe(self.window, source, page)
   }
 }
 

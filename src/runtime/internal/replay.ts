@@ -5,6 +5,7 @@ import { Effect, Option, Schema } from "effect"
 import * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as StampLog from "../../session/StampLog.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import type * as JobJournal from "../JobJournal.ts"
 import type * as SessionStore from "../SessionStore.ts"
 import * as Batch from "./batch.ts"
@@ -26,7 +27,7 @@ export const replay = Effect.fnUntraced(function* <E>(
   seq: number,
   characters: number,
   between: ReadonlyMap<number, ReadonlyArray<string>>,
-  reveal: (job: Ids.JobId, page: JobJournal.Page) => Effect.Effect<JobJournal.Page>,
+  reveal: (job: Ids.JobId, page: JobEntry.Page) => Effect.Effect<JobEntry.Page>,
   send: (frames: ReadonlyArray<Frame.Frame>) => Effect.Effect<void, E>
 ): Effect.fn.Return<void, E | Uncovered> {
   const { id, profile } = numbering.session

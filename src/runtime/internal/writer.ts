@@ -10,7 +10,7 @@ import * as Codec from "../../protocol/Codec.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
 import * as Connection from "../../session/Connection.ts"
-import type * as JobJournal from "../JobJournal.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import type * as SessionOutbox from "../SessionOutbox.ts"
 import * as AckWindow from "./ackWindow.ts"
 import * as AlarmClock from "./alarmClock.ts"
@@ -179,7 +179,7 @@ const replay = Effect.fnUntraced(function* (
     delivery === undefined
       ? new Map<number, ReadonlyArray<string>>()
       : yield* Introductions.lackingAfter(delivery.introduced, seq, self.acceptanceOf)
-  const reveal = (job: Ids.JobId, page: JobJournal.Page) =>
+  const reveal = (job: Ids.JobId, page: JobEntry.Page) =>
     delivery === undefined ? Effect.succeed(page) : Delivery.reveal(self, delivery, job, page)
   yield* Replay.replay(surroundings, self, seq, surroundings.config.maxBatch, between, reveal, (frames) =>
     send(self, link, frames)
