@@ -106,14 +106,14 @@ export const make = (surroundings: Surroundings, agreement: Agreement): Session 
     features,
     profile,
     surroundings,
-    outbox: SessionOutbox.make(surroundings, agreement, (job) => child(session, job)),
+    outbox: SessionOutbox.make(surroundings, agreement, (job) => acceptanceOfChild(session, job)),
     current: undefined
   }
   return session
 }
 
 /** The acceptance of a job that one of the session's own has delegated (§10); nothing if it is no longer known. */
-const child = Effect.fnUntraced(function* (
+const acceptanceOfChild = Effect.fnUntraced(function* (
   session: Session,
   job: Ids.JobId
 ): Effect.fn.Return<Option.Option<JobMessage.Accepted>> {
@@ -124,7 +124,7 @@ const child = Effect.fnUntraced(function* (
 })
 
 /**
- * The id of a frame that answers nothing.
+ * A fresh id for a frame.
  *
  * @category getters
  * @since 0.1.0

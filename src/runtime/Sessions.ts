@@ -15,10 +15,10 @@ import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import type * as Connection from "../session/Connection.ts"
 import * as Conversation from "./Conversation.ts"
+import * as AlarmClock from "./internal/alarmClock.ts"
 import type * as JobJournal from "./JobJournal.ts"
 import * as JobLimits from "./JobLimits.ts"
 import type * as Jobs from "./Jobs.ts"
-import * as AlarmClock from "./internal/alarmClock.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as Session from "./Session.ts"
 import * as SessionOutbox from "./SessionOutbox.ts"
@@ -77,7 +77,7 @@ interface Live {
   token: string
   /** When it is forgotten, if it waits for a connection. */
   expiresAt: number
-  /** Rings by then, and once it has waited for a connection at all. */
+  /** Rings by then. */
   readonly alarm: AlarmClock.Alarm
 }
 

@@ -122,9 +122,9 @@ export const addPage = (
     }
     if (count === 0) from = index
     count++
-    const text = frame(numbering, entry.type, ++batch.seq, View.projected(entry, profile))
-    characters += Frame.lengthOf(text)
-    batch.frames.push(text)
+    const framed = frame(numbering, entry.type, ++batch.seq, View.projected(entry, profile))
+    characters += Frame.lengthOf(framed)
+    batch.frames.push(framed)
   }
   flush()
   batch.characters += characters

@@ -40,6 +40,7 @@ export interface Outbox extends Batch.Numbering {
   secure: boolean
   /** The highest number given so far. */
   last: number
+  /** The highest number that the client has acknowledged. */
   acknowledged: number
   /** Whether the client was told that it lags, and has not caught up since. */
   warned: boolean

@@ -20,7 +20,10 @@ interface Memory {
   readonly store: SessionStore.SessionStore["Service"]
 }
 
-/** Gives what was sent after a number to `send`, in pieces of about so many characters, in order; `between` is what else goes out behind a number. */
+/**
+ * Gives what was sent after a number to `send`, in order, in pieces of about so many characters. `between` is what else goes out behind a
+ * number; `reveal` adds to a page what stands in no journal.
+ */
 export const replay = Effect.fnUntraced(function* <E>(
   { journal, store }: Memory,
   numbering: Batch.Numbering,
@@ -49,9 +52,9 @@ export const replay = Effect.fnUntraced(function* <E>(
         if (entries.length === 0 || page.firstOffset !== offset) return yield* new Uncovered()
         for (const entry of entries) {
           const place = stamp.firstSeq + done++
-          const text = Batch.frame(numbering, entry.type, place, View.projected(entry, profile))
-          gathered += Frame.lengthOf(text)
-          frames.push(text, ...behind(place))
+          const framed = Batch.frame(numbering, entry.type, place, View.projected(entry, profile))
+          gathered += Frame.lengthOf(framed)
+          frames.push(framed, ...behind(place))
         }
       }
       if (gathered < characters) continue

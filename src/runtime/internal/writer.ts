@@ -125,6 +125,7 @@ const adopt = (self: Outbox.Outbox, delivery: Delivery.Delivery, { child, source
     )
   )
 
+/** Tells the client of a child, behind all that has a number by now. */
 export const introduce = (self: Outbox.Outbox, delivery: Delivery.Delivery, acceptance: JobMessage.Accepted): void => {
   Introductions.note(delivery.introduced, acceptance.payload.job_id, self.last)
   Answers.add(self.answers, Codec.encode(acceptance))
