@@ -1,6 +1,6 @@
 /**
- * The text of a frame on its way out. What a job says lies in its journal in UTF-8: it is encoded once, and copied from there to each session
- * that is sent it, behind a head of that session's own. So a frame of the sequence is not text on its way, unless a transport wants it to be.
+ * A frame on its way out. Once there is enough of what a job has said it lies in the journal in UTF-8: it is encoded once, and copied from
+ * there to each session that is sent it, behind a head of that session's own. So such a frame is not text, unless a transport wants it to be.
  *
  * @since 0.1.0
  */
@@ -48,7 +48,7 @@ export interface Sequenced {
 }
 
 /**
- * A frame of a session's head and the tail that it shares with others.
+ * The frame of a session with this number; its tail is shared with others.
  *
  * @category constructors
  * @since 0.1.0

@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { HashMap, Option, Result } from "effect"
+import { Bytes, HashMap, Option, Result } from "effect"
 import { Base64 } from "effect/encoding"
 import * as ArcpError from "./ArcpError.ts"
 import type * as Ids from "./Ids.ts"
@@ -191,13 +191,7 @@ const join = (links: ReadonlyArray<Link>): Uint8Array<ArrayBuffer> => {
     parts.push(link.bytes)
   }
   if (text !== "") parts.push(utf8.encode(text))
-  const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
+  return Bytes.concat(parts)
 }
 
 /**

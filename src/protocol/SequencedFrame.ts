@@ -43,6 +43,8 @@ export interface Head {
 }
 
 /**
+ * The heads of one session's frames.
+ *
  * @category encoding
  * @since 0.1.0
  */

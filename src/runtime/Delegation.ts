@@ -15,6 +15,7 @@ import type * as Json from "../protocol/Json.ts"
 import * as ResultAssembler from "../protocol/ResultAssembler.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import type * as Job from "./Job.ts"
+import type * as JobEntry from "./JobEntry.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as View from "./internal/view.ts"
 
@@ -203,7 +204,7 @@ const handle = <A, E>(
 }
 
 /** Fails where entries are missing. */
-const whole = (pages: Stream.Stream<JobJournal.Page>): Stream.Stream<JobJournal.Page, ArcpError.ResumeWindowExpired> =>
+const whole = (pages: Stream.Stream<JobEntry.Page>): Stream.Stream<JobEntry.Page, ArcpError.ResumeWindowExpired> =>
   pages.pipe(
     Stream.mapAccumEffect(
       () => 0,
@@ -219,14 +220,14 @@ const whole = (pages: Stream.Stream<JobJournal.Page>): Stream.Stream<JobJournal.
     )
   )
 
-const payloadOf = (entry: JobJournal.Entry): unknown => (View.parse(entry) as { readonly payload: unknown }).payload
+const payloadOf = (entry: JobEntry.JobEntry): unknown => (View.parse(entry) as { readonly payload: unknown }).payload
 
-const eventOf = (entry: JobJournal.Entry) => payloadOf(entry) as JobEvent.JobEvent
+const eventOf = (entry: JobEntry.JobEntry) => payloadOf(entry) as JobEvent.JobEvent
 
 /** Waits for the end of a job, and reads what came of it. */
 const outcomeOf = Effect.fnUntraced(function* (
   job: Ids.JobId,
-  pages: Stream.Stream<JobJournal.Page, ArcpError.ResumeWindowExpired>,
+  pages: Stream.Stream<JobEntry.Page, ArcpError.ResumeWindowExpired>,
   journal: JobJournal.JobJournal["Service"],
   maxResultBytes: number
 ): Effect.fn.Return<AgentOutcome.AgentOutcome> {

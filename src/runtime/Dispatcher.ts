@@ -13,29 +13,16 @@ import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import * as Timestamp from "../protocol/Timestamp.ts"
 import * as TraceContext from "../protocol/TraceContext.ts"
-import type * as Job from "./Job.ts"
 import type * as Jobs from "./Jobs.ts"
 import * as Observation from "./Observation.ts"
 import * as Refusal from "./Refusal.ts"
-import type * as Session from "./Session.ts"
+import * as Session from "./Session.ts"
 import * as SessionOutbox from "./SessionOutbox.ts"
 
 /** Characters of the reason for a cancellation. */
 const maxReason = 1024
 
-const freshId = ({ surroundings }: Session.Session): Effect.Effect<Ids.MessageId> =>
-  Effect.map(surroundings.random.ulid, (ulid) => `msg_${ulid}` as Ids.MessageId)
-
 const timestamp = Effect.map(Clock.currentTimeMillis, Timestamp.format)
-
-/**
- * The id of an answer: some clients match it with that of the request.
- *
- * @category getters
- * @since 0.1.0
- */
-export const replyId = (session: Session.Session, request: Ids.MessageId): Effect.Effect<Ids.MessageId> =>
-  Refusal.echoes(session.profile) ? Effect.succeed(request) : freshId(session)
 
 /**
  * Answers that a request will not be done.
@@ -83,24 +70,6 @@ const ifNegotiated = (
         })
       )
 
-const acceptance = Effect.fnUntraced(function* (
-  { id: session_id, outbox, surroundings: { jobs } }: Session.Session,
-  record: Job.JobRecord,
-  id: Ids.MessageId,
-  request_id?: Ids.MessageId
-) {
-  const payload = yield* jobs.acceptance(record, SessionOutbox.isSecure(outbox))
-  return {
-    arcp: "1.1",
-    id,
-    type: "job.accepted",
-    session_id,
-    job_id: record.id,
-    trace_id: record.traceId,
-    payload: request_id === undefined ? payload : { ...payload, request_id }
-  } satisfies JobMessage.Accepted
-})
-
 const submit = Effect.fnUntraced(function* (session: Session.Session, request: JobMessage.Submit) {
   const { outbox, surroundings } = session
   const span = TraceContext.read(request.extensions)
@@ -117,7 +86,7 @@ const submit = Effect.fnUntraced(function* (session: Session.Session, request: J
   }
   // First the answer, then the job; and the job also if the connection that waits for the answer is about to end.
   const taken: Jobs.Submitted = Effect.fnUntraced(function* (record) {
-    const accepted = yield* acceptance(session, record, yield* replyId(session, request.id), request.id)
+    const accepted = yield* Session.acceptance(session, record, yield* Session.replyId(session, request.id), request.id)
     yield* record.parent === undefined
       ? SessionOutbox.tell(outbox, accepted)
       : SessionOutbox.introduce(outbox, accepted)
@@ -125,22 +94,6 @@ const submit = Effect.fnUntraced(function* (session: Session.Session, request: J
   })
   yield* SessionOutbox.room(outbox)
   yield* Effect.catch(surroundings.jobs.submit(submission, taken), (error) => refuse(session, request, error))
-})
-
-/**
- * The acceptance of a job that one of the session's own has delegated (§10); nothing if it is no longer known.
- *
- * @category getters
- * @since 0.1.0
- */
-export const child = Effect.fnUntraced(function* (
-  session: Session.Session,
-  job: Ids.JobId
-): Effect.fn.Return<Option.Option<JobMessage.Accepted>> {
-  const found = yield* session.surroundings.jobs.child(job)
-  return Option.isNone(found)
-    ? Option.none()
-    : Option.some(yield* acceptance(session, found.value, yield* freshId(session)))
 })
 
 const cancel = Effect.fnUntraced(function* (session: Session.Session, request: JobMessage.Cancel) {
@@ -155,7 +108,7 @@ const cancel = Effect.fnUntraced(function* (session: Session.Session, request: J
   const reason = (payload.reason ?? "client.cancel").slice(0, maxReason).toWellFormed()
   const acknowledge = SessionOutbox.tell(outbox, {
     arcp: "1.1",
-    id: yield* replyId(session, request.id),
+    id: yield* Session.replyId(session, request.id),
     type: "job.cancelled",
     session_id,
     job_id: job,
@@ -177,7 +130,7 @@ const list = (session: Session.Session, request: SessionMessage.ListJobs) =>
       Effect.fnUntraced(function* (page) {
         yield* SessionOutbox.reply(session.outbox, {
           arcp: "1.1",
-          id: yield* replyId(session, request.id),
+          id: yield* Session.replyId(session, request.id),
           type: "session.jobs",
           session_id: session.id,
           payload: { request_id: request.id, ...page }
@@ -201,7 +154,7 @@ const subscribed = Effect.fnUntraced(function* (
 ) {
   const { id: session_id, outbox, principal } = session
   const { jobs } = session.surroundings
-  const id = yield* replyId(session, request.id)
+  const id = yield* Session.replyId(session, request.id)
   const budget = yield* jobs.budget(record)
   // Secrets are for the principal that submitted the job alone (§14).
   const isOwn = record.principal === principal.id
@@ -240,7 +193,7 @@ const subscribed = Effect.fnUntraced(function* (
 const pong = Effect.fnUntraced(function* (session: Session.Session, request: SessionMessage.Ping) {
   yield* SessionOutbox.reply(session.outbox, {
     arcp: "1.1",
-    id: yield* freshId(session),
+    id: yield* Session.freshId(session),
     type: "session.pong",
     session_id: session.id,
     payload: { ping_nonce: request.payload.nonce, received_at: yield* timestamp }
@@ -254,7 +207,7 @@ const pong = Effect.fnUntraced(function* (session: Session.Session, request: Ses
  * @since 0.1.0
  */
 export const ping = Effect.fnUntraced(function* (session: Session.Session): Effect.fn.Return<void> {
-  const id = yield* freshId(session)
+  const id = yield* Session.freshId(session)
   yield* SessionOutbox.tell(session.outbox, {
     arcp: "1.1",
     id,

@@ -134,7 +134,7 @@ export const make: Effect.Effect<
   return Effect.fn("Handshake.greet")(function* (connection) {
     // Allocated before anything is decided: several clients hear a refusal only if it names a session.
     const session_id = yield* makeSessionId
-    const refused = (refused: Refused) => refuse(connection, session_id, refused)
+    const refused = (how: Refused) => refuse(connection, session_id, how)
 
     const first = yield* Effect.timeoutOption(connection.pull, config.helloTimeout)
     if (Option.isNone(first)) {

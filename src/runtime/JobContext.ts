@@ -158,7 +158,7 @@ export interface Options {
   readonly record: Job.JobRecord
   readonly epoch: number
   readonly guard: LeaseGuard.LeaseGuard["Service"]
-  /** Nothing if no lease in the chain caps anything. */
+  /** Nothing if neither a lease in the chain nor the host caps anything. */
   readonly account: Budgets.Account | undefined
   /** Succeeds with the reason once the job is to be cancelled. */
   readonly cancellation: Effect.Effect<string>

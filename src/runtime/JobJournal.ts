@@ -15,64 +15,11 @@
 import { Context, Effect, Latch, Layer, Option, Schema, Stream } from "effect"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Budget from "../authority/Budget.ts"
-import type * as Frame from "../protocol/Frame.ts"
 import type * as Ids from "../protocol/Ids.ts"
 import * as ChunkedLog from "./internal/chunkedLog.ts"
 import * as MemoryJournal from "./internal/memoryJournal.ts"
+import type * as JobEntry from "./JobEntry.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
-
-/**
- * What the runtime itself has to know of an entry, without reading its text.
- *
- * @category models
- * @since 0.1.0
- */
-export type Note =
-  /** The job handed work on to this one, see `delegate` (§10). */
-  | { readonly _tag: "Child"; readonly job: Ids.JobId }
-  /** This credential has a new value, which is in no journal (§9.8.2). */
-  | { readonly _tag: "Rotated"; readonly credential: Ids.CredentialId }
-
-/**
- * Something a job said, its payload already JSON text.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Draft {
-  readonly type: "job.event" | "job.result" | "job.error"
-  /** The event's kind; empty for a terminal. */
-  readonly kind: string
-  readonly payload: string
-  readonly note?: Note
-}
-
-/**
- * A draft in its place. `tail` is the text of its frame but for the head, which differs from session to session.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Entry {
-  readonly type: Draft["type"]
-  readonly kind: string
-  /** The frame but for its head (see `SequencedFrame`), as text or in UTF-8. */
-  readonly tail: Frame.Piece
-  readonly note: Note | undefined
-}
-
-/**
- * Consecutive entries. `firstOffset` lies beyond what was asked for if the entries between are no longer kept.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Page {
-  readonly firstOffset: number
-  readonly entries: ReadonlyArray<Entry>
-  /** Whether the last entry of the page is the job's last: its outcome. */
-  readonly ended: boolean
-}
 
 /**
  * How an append is done.
@@ -116,7 +63,7 @@ export class JobJournal extends Context.Service<
     readonly append: (
       job: Ids.JobId,
       epoch: number,
-      drafts: NonEmptyReadonlyArray<Draft>,
+      drafts: NonEmptyReadonlyArray<JobEntry.Draft>,
       options?: AppendOptions
     ) => Effect.Effect<void, JournalClosed>
     /** Done once such an append would not wait; its interruption is that of the wait alone. */
@@ -126,9 +73,9 @@ export class JobJournal extends Context.Service<
     /** What the job has spent and set aside, in few entries or many: their fold is its budget (§9.6). Kept as long as the job. */
     readonly ledger: (job: Ids.JobId) => Effect.Effect<ReadonlyArray<Budget.Entry>>
     /** Adds the terminal entry if none is there: `false` says that there was one, or that the writer is no longer the owner. */
-    readonly end: (job: Ids.JobId, epoch: number, terminal: Draft) => Effect.Effect<boolean>
+    readonly end: (job: Ids.JobId, epoch: number, terminal: JobEntry.Draft) => Effect.Effect<boolean>
     /** Entries after an offset (-1 for all), about as many characters as asked for, at least one entry if there is one. Never waits. */
-    readonly read: (job: Ids.JobId, after: number, characters: number) => Effect.Effect<Page>
+    readonly read: (job: Ids.JobId, after: number, characters: number) => Effect.Effect<JobEntry.Page>
     /** The offset of the last entry; -1 if there is none. */
     readonly tip: (job: Ids.JobId) => Effect.Effect<number>
     /**
@@ -159,7 +106,7 @@ export const follow = (
   job: Ids.JobId,
   offset: number,
   characters = 64 * 1024
-): Stream.Stream<Page, never, JobJournal> =>
+): Stream.Stream<JobEntry.Page, never, JobJournal> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const journal = yield* JobJournal
@@ -187,7 +134,7 @@ export const follow = (
  * @category getters
  * @since 0.1.0
  */
-export const outcome = (job: Ids.JobId): Effect.Effect<Option.Option<Entry>, never, JobJournal> =>
+export const outcome = (job: Ids.JobId): Effect.Effect<Option.Option<JobEntry.JobEntry>, never, JobJournal> =>
   Effect.scoped(
     Effect.gen(function* () {
       const journal = yield* JobJournal
@@ -246,7 +193,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
       }
     }
 
-    const push = (journal: MemoryJournal.MemoryJournal, drafts: NonEmptyReadonlyArray<Draft>) => {
+    const push = (journal: MemoryJournal.MemoryJournal, drafts: NonEmptyReadonlyArray<JobEntry.Draft>) => {
       const { log, watchers } = journal
       changing(log, () => {
         for (const draft of drafts) ChunkedLog.push(log, draft)
@@ -278,7 +225,7 @@ export const layerMemory: Layer.Layer<JobJournal> = Layer.effect(
     const append = (
       job: Ids.JobId,
       epoch: number,
-      drafts: NonEmptyReadonlyArray<Draft>,
+      drafts: NonEmptyReadonlyArray<JobEntry.Draft>,
       options?: AppendOptions
     ): Effect.Effect<void, JournalClosed> =>
       Effect.suspend(() => {

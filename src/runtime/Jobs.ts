@@ -196,9 +196,7 @@ export const layer: Layer.Layer<
     })
 
     /** The job that a client delegates from, as some clients do: only who submitted it may, and only while it runs. */
-    const parentOf = Effect.fnUntraced(function* ({ principal, request, session }: Submission) {
-      const { parent_job_id: id } = request
-      if (id === undefined) return undefined
+    const parentOf = Effect.fnUntraced(function* ({ principal, session }: Submission, id: Ids.JobId) {
       const { record, submitters } = yield* visible(principal, id)
       if (!(yield* isSubmitter({ record, submitters }, session))) return yield* notSubmitter(id)
       const job = running(id)
@@ -213,7 +211,8 @@ export const layer: Layer.Layer<
       const claim = claimOf(submission)
       const bound = Option.isSome(claim) ? yield* store.claimed(claim.value) : Option.none()
       if (Option.isSome(bound)) return yield* Effect.uninterruptible(settle(bound.value, taken))
-      const parent = submission.request.parent_job_id === undefined ? undefined : yield* parentOf(submission)
+      const { parent_job_id } = submission.request
+      const parent = parent_job_id === undefined ? undefined : yield* parentOf(submission, parent_job_id)
       const told: Submitted = (record) =>
         parent === undefined
           ? taken(record)

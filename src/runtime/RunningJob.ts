@@ -34,7 +34,7 @@ export interface RunningJob {
   /** For whom it runs. */
   readonly principal: Authenticator.Principal
   readonly guard: LeaseGuard.LeaseGuard["Service"]
-  /** What it may spend; nothing if no lease in the chain caps anything. */
+  /** What it may spend; nothing if neither a lease in the chain nor the host caps anything. */
   readonly account: Budgets.Account | undefined
   /** The job that delegated it, if one did (§10). */
   readonly parent: RunningJob | undefined

@@ -1,32 +1,23 @@
 /**
- * One conversation (§6): who it is with, what was agreed, and its connections one after the other.
+ * A session (§6): who it is with, what was agreed, and what it has to send.
  *
- * A session outlives its connections and holds no job. It reads what comes in and hands it to the dispatcher; what goes out leaves through
- * its outbox.
- *
- * **While nothing happens** a connection is two fibers that wait - one for the next frame, one for the end - and an alarm for what time will
- * do to it. Nothing runs, and nothing of what a request or a job would take is there.
+ * It outlives its connections, which are conversations one after the other (see `Conversation`), and holds no job.
  *
  * @since 0.1.0
  */
-import { type Context, Deferred, Duration, Effect, Fiber, Option, type Scope } from "effect"
+import { type Context, type Deferred, Effect, Option, type Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import type * as Credentials from "../authority/Credentials.ts"
-import * as ArcpError from "../protocol/ArcpError.ts"
-import * as Codec from "../protocol/Codec.ts"
 import type * as Feature from "../protocol/Feature.ts"
 import type * as Ids from "../protocol/Ids.ts"
-import type * as Message from "../protocol/Message.ts"
+import type * as JobMessage from "../protocol/JobMessage.ts"
 import type * as Profile from "../protocol/Profile.ts"
-import * as Connection from "../session/Connection.ts"
-import * as Dispatcher from "./Dispatcher.ts"
-import * as AlarmClock from "./internal/alarmClock.ts"
-import * as Link from "./internal/link.ts"
-import * as Reader from "./internal/reader.ts"
-import * as Vigil from "./internal/vigil.ts"
+import type * as Link from "./internal/link.ts"
+import type * as Job from "./Job.ts"
 import type * as JobJournal from "./JobJournal.ts"
 import * as Jobs from "./Jobs.ts"
+import * as Refusal from "./Refusal.ts"
 import * as SessionOutbox from "./SessionOutbox.ts"
 import type * as SessionStore from "./SessionStore.ts"
 
@@ -43,28 +34,6 @@ export interface Agreement {
   /** The habits of the client at the other end. */
   readonly profile: Profile.Profile
 }
-
-/**
- * How a connection of a session ended.
- *
- * @category models
- * @since 0.1.0
- */
-export type End =
-  /** The client said that it is done, or the line broke: the session waits to be resumed. */
-  | "detached"
-  /** A later connection took over. */
-  | "superseded"
-  /** The session is over: nothing can resume it. */
-  | "over"
-
-/**
- * Why the runtime ends a conversation.
- *
- * @category models
- * @since 0.1.0
- */
-export type Dismissal = Link.Dismissal
 
 /**
  * What all sessions of a runtime have in common.
@@ -98,9 +67,6 @@ interface Current {
   readonly link: Link.Link
   readonly done: Deferred.Deferred<void>
 }
-
-/** How long the last words may take. */
-const farewellTimeout = Duration.seconds(1)
 
 /**
  * What the sessions of this runtime share.
@@ -140,106 +106,64 @@ export const make = (surroundings: Surroundings, agreement: Agreement): Session 
     features,
     profile,
     surroundings,
-    outbox: SessionOutbox.make(surroundings, agreement, (job) => Dispatcher.child(session, job)),
+    outbox: SessionOutbox.make(surroundings, agreement, (job) => acceptanceOfChild(session, job)),
     current: undefined
   }
   return session
 }
 
-const closed = Effect.fnUntraced(function* (session: Session, request: Ids.MessageId, reason: string) {
-  const id = yield* Dispatcher.replyId(session, request)
-  yield* SessionOutbox.reply(session.outbox, {
-    arcp: "1.1",
-    id,
-    type: "session.closed",
-    session_id: session.id,
-    payload: { reason }
-  })
+/** The acceptance of a job that one of the session's own has delegated (§10); nothing if it is no longer known. */
+const acceptanceOfChild = Effect.fnUntraced(function* (
+  session: Session,
+  job: Ids.JobId
+): Effect.fn.Return<Option.Option<JobMessage.Accepted>> {
+  const found = yield* session.surroundings.jobs.child(job)
+  return Option.isNone(found)
+    ? Option.none()
+    : Option.some(yield* acceptance(session, found.value, yield* freshId(session)))
 })
 
 /**
- * Tells a connection whose epoch is over that a later one took its place, and closes it.
+ * A fresh id for a frame.
  *
- * **Details**
- *
- * Goes past the outbox, which sends nothing for an epoch that is over; so nobody else may be writing.
- *
- * @category running
+ * @category getters
  * @since 0.1.0
  */
-export const supersede = Effect.fnUntraced(function* (session: Session, connection: Connection.Line) {
-  const id = yield* Dispatcher.replyId(session, "msg_superseded" as Ids.MessageId)
-  const words = Codec.encode({
+export const freshId = ({ surroundings }: Session): Effect.Effect<Ids.MessageId> =>
+  Effect.map(surroundings.random.ulid, (ulid) => `msg_${ulid}` as Ids.MessageId)
+
+/**
+ * The id of an answer: some clients match it with that of the request.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const replyId = (session: Session, request: Ids.MessageId): Effect.Effect<Ids.MessageId> =>
+  Refusal.echoes(session.profile) ? Effect.succeed(request) : freshId(session)
+
+/**
+ * The acceptance of a job, as this session may hear of it over the connection of the moment (§7.1, §14).
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const acceptance = Effect.fnUntraced(function* (
+  { id: session_id, outbox, surroundings: { jobs } }: Session,
+  record: Job.JobRecord,
+  id: Ids.MessageId,
+  request_id?: Ids.MessageId
+): Effect.fn.Return<JobMessage.Accepted> {
+  const payload = yield* jobs.acceptance(record, SessionOutbox.isSecure(outbox))
+  return {
     arcp: "1.1",
     id,
-    type: "session.closed",
-    session_id: session.id,
-    payload: { reason: "superseded" }
-  })
-  yield* Effect.ignore(Effect.timeoutOption(connection.send([words]), farewellTimeout))
-  yield* connection.close(Connection.close.normal)
-  return "superseded" as const
-})
-
-/** Says the last words, lets what waits go out first, and closes the line. */
-const farewell = Effect.fnUntraced(function* (
-  session: Session,
-  link: Link.Link,
-  outcome: Link.Outcome
-): Effect.fn.Return<End> {
-  const { line } = link
-  const leave = (words: Effect.Effect<void>, reason: Connection.CloseReason) =>
-    Effect.andThen(
-      Effect.timeoutOption(Effect.andThen(words, SessionOutbox.flushed(session.outbox)), farewellTimeout),
-      line.close(reason)
-    )
-  switch (outcome._tag) {
-    case "Said": {
-      const { id, payload, type } = outcome.message
-      const words = type === "session.close" ? closed(session, id, payload.reason ?? "client.close") : Effect.void
-      yield* leave(words, Connection.close.normal)
-      return "detached"
-    }
-    case "Dismissed": {
-      if (outcome.reason === "superseded") {
-        yield* SessionOutbox.detach(session.outbox, link)
-        return yield* supersede(session, line)
-      }
-      const words = closed(session, `msg_${outcome.reason}` as Ids.MessageId, outcome.reason)
-      yield* leave(words, Connection.close.goingAway)
-      return "over"
-    }
-    case "Malformed":
-      yield* leave(Effect.void, Connection.close.malformed)
-      return "detached"
-    case "Expired": {
-      const message = "The credentials of the session have expired"
-      const words = Dispatcher.refuse(session, {}, new ArcpError.Unauthenticated({ message }))
-      yield* leave(words, Connection.close.refused)
-      return "detached"
-    }
-    case "Lost": {
-      const message = "Nothing was heard for two heartbeat intervals"
-      const words = Dispatcher.refuse(session, {}, new ArcpError.HeartbeatLost({ message }))
-      yield* leave(words, Connection.close.goingAway)
-      return "detached"
-    }
+    type: "job.accepted",
+    session_id,
+    job_id: record.id,
+    trace_id: record.traceId,
+    payload: request_id === undefined ? payload : { ...payload, request_id }
   }
 })
-
-/**
- * Ends the conversation that is going on, if one is, with a word to the client.
- *
- * @category running
- * @since 0.1.0
- */
-export const dismiss = (session: Session, reason: Dismissal): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { current } = session
-    if (current === undefined) return Effect.void
-    Link.end(current.link, Effect.succeed({ _tag: "Dismissed", reason }))
-    return Deferred.await(current.done)
-  })
 
 /**
  * Whether all that was sent after a number can still be replayed.
@@ -248,111 +172,3 @@ export const dismiss = (session: Session, reason: Dismissal): Effect.Effect<void
  * @since 0.1.0
  */
 export const covers = ({ outbox }: Session, seq: number): Effect.Effect<boolean> => SessionOutbox.covers(outbox, seq)
-
-/**
- * What a connection of a session begins with.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Beginning {
-  readonly epoch: number
-  /** The last number that the client has, if it resumes. */
-  readonly replay: Option.Option<number>
-  /** The same principal, as the credentials of this connection describe it. */
-  readonly principal: Authenticator.Principal
-}
-
-/**
- * Converses over a connection until it ends. One that is still going on is superseded.
- *
- * @category running
- * @since 0.1.0
- */
-export const converse = (
-  session: Session,
-  connection: Connection.Connection<Message.FromClient>,
-  beginning: Beginning
-): Effect.Effect<End> =>
-  Effect.flatMap(dismiss(session, "superseded"), () => {
-    const current: Current = { link: begin(session, connection, beginning), done: Deferred.makeUnsafe() }
-    return Effect.ensuring(
-      Effect.suspend(() => {
-        session.current = current
-        session.principal = beginning.principal
-        return run(session, current.link, connection, beginning.replay)
-      }),
-      Effect.sync(() => {
-        if (session.current === current) session.current = undefined
-        Deferred.doneUnsafe(current.done, Effect.void)
-      })
-    )
-  })
-
-const begin = (session: Session, line: Connection.Line, { epoch, principal: { expiresAt } }: Beginning): Link.Link => {
-  const { alarms, config } = session.surroundings
-  const now = AlarmClock.now(alarms)
-  const link: Link.Link = Link.make(
-    {
-      line,
-      epoch,
-      // By the clock that nobody sets.
-      expiresAt: expiresAt === undefined ? undefined : now + expiresAt - alarms.clock.currentTimeMillisUnsafe(),
-      idleAt: now + Duration.toMillis(config.idleTimeout),
-      wasBusy: SessionOutbox.isBusy(session.outbox)
-    },
-    now,
-    (now) => Vigil.look(session, link, now)
-  )
-  return link
-}
-
-const run = (
-  session: Session,
-  link: Link.Link,
-  connection: Connection.Connection<Message.FromClient>,
-  replay: Option.Option<number>
-): Effect.Effect<End> =>
-  hold(session, link, connection, replay).pipe(
-    Effect.ensuring(Effect.suspend(() => release(session, link))),
-    Effect.catch((error) => {
-      switch (error._tag) {
-        case "ConnectionError":
-          return Effect.as(Effect.logDebug("A connection ended", error.message), "detached" as const)
-        case "StaleEpoch":
-          return supersede(session, connection)
-        // What was to be replayed went while it was being replayed: the client must hear that there is a hole.
-        case "Uncovered":
-          return Effect.succeed("over" as const)
-      }
-    })
-  )
-
-const hold = (
-  session: Session,
-  link: Link.Link,
-  connection: Connection.Connection<Message.FromClient>,
-  replay: Option.Option<number>
-): Effect.Effect<End, Link.Failure> =>
-  Effect.suspend(() => {
-    SessionOutbox.attach(session.outbox, link, replay)
-    return Effect.forkChild(Reader.read(session, link, connection), { startImmediately: true })
-  }).pipe(
-    Effect.flatMap((reader) => {
-      link.reader = reader
-      reader.addObserver((exit) => Link.end(link, exit))
-      Vigil.look(session, link, AlarmClock.now(session.surroundings.alarms))
-      return Deferred.await(link.ended)
-    }),
-    Effect.flatMap((outcome) => Effect.andThen(hush(link), farewell(session, link, outcome)))
-  )
-
-/** Reads no more. */
-const hush = ({ reader }: Link.Link): Effect.Effect<void> =>
-  reader === undefined ? Effect.void : Fiber.interrupt(reader)
-
-const release = (session: Session, link: Link.Link): Effect.Effect<void> =>
-  hush(link).pipe(
-    Effect.andThen(SessionOutbox.detach(session.outbox, link)),
-    Effect.andThen(Effect.sync(() => AlarmClock.clear(session.surroundings.alarms, link.alarm)))
-  )

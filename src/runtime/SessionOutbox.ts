@@ -19,7 +19,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, type Fiber, Option, type Scope, Tracer } from "effect"
+import { Context, Effect, Option, type Scope, Tracer } from "effect"
 import * as Credentials from "../authority/Credentials.ts"
 import * as Codec from "../protocol/Codec.ts"
 import type * as Ids from "../protocol/Ids.ts"
@@ -33,6 +33,7 @@ import type * as Batch from "./internal/batch.ts"
 import * as Delivery from "./internal/delivery.ts"
 import type * as Introductions from "./internal/introductions.ts"
 import type * as Link from "./internal/link.ts"
+import type * as Outbox from "./internal/outbox.ts"
 import * as Replay from "./internal/replay.ts"
 import * as Writer from "./internal/writer.ts"
 import * as JobJournal from "./JobJournal.ts"
@@ -45,15 +46,7 @@ import * as SessionStore from "./SessionStore.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Surroundings {
-  readonly config: RuntimeConfig.RuntimeConfig
-  readonly journal: JobJournal.JobJournal["Service"]
-  readonly store: SessionStore.SessionStore["Service"]
-  readonly credentials: Credentials.Credentials["Service"]
-  readonly alarms: AlarmClock.AlarmClock
-  /** Runs what somebody asks for who is no fiber, or not to be held up. Whoever starts it sees to its end. */
-  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-}
+export type Surroundings = Outbox.Surroundings
 
 /**
  * A job that a session is sent.
@@ -61,16 +54,7 @@ export interface Surroundings {
  * @category models
  * @since 0.1.0
  */
-export interface Following {
-  readonly job: Ids.JobId
-  readonly traceId: Ids.TraceId
-  /** The offset after which to begin; -1 for all that is kept. */
-  readonly after: number
-  /** Whether this session sets the pace of the job: its submitter does. */
-  readonly paces: boolean
-  /** The job for whose sake it is sent, since that delegated it. */
-  readonly parent?: Ids.JobId
-}
+export type Following = Delivery.Following
 
 /**
  * What one session has to send.
@@ -78,25 +62,7 @@ export interface Following {
  * @category models
  * @since 0.1.0
  */
-export interface SessionOutbox extends Batch.Numbering {
-  readonly surroundings: Surroundings
-  readonly acceptanceOf: Introductions.AcceptanceOf
-  /** Whether acknowledgements pace this client; `ack` alone does not say that any will come. */
-  readonly declared: boolean
-  readonly answers: Answers.Answers
-  /** Called when the write that takes what is queued now is done. */
-  readonly afterWrite: Array<() => void>
-  delivery: Delivery.Delivery | undefined
-  /** The connection of the moment. */
-  link: Link.Link | undefined
-  /** Whether secrets may pass over the latest connection. */
-  secure: boolean
-  /** The highest number given so far. */
-  last: number
-  acknowledged: number
-  /** Whether the client was told that it lags, and has not caught up since. */
-  warned: boolean
-}
+export type SessionOutbox = Outbox.Outbox
 
 /**
  * What the outboxes of this runtime share.

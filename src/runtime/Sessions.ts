@@ -14,10 +14,11 @@ import type * as Ids from "../protocol/Ids.ts"
 import type * as Message from "../protocol/Message.ts"
 import type * as SessionMessage from "../protocol/SessionMessage.ts"
 import type * as Connection from "../session/Connection.ts"
+import * as Conversation from "./Conversation.ts"
+import * as AlarmClock from "./internal/alarmClock.ts"
 import type * as JobJournal from "./JobJournal.ts"
 import * as JobLimits from "./JobLimits.ts"
 import type * as Jobs from "./Jobs.ts"
-import * as AlarmClock from "./internal/alarmClock.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 import * as Session from "./Session.ts"
 import * as SessionOutbox from "./SessionOutbox.ts"
@@ -76,7 +77,7 @@ interface Live {
   token: string
   /** When it is forgotten, if it waits for a connection. */
   expiresAt: number
-  /** Rings by then, and once it has waited for a connection at all. */
+  /** Rings by then. */
   readonly alarm: AlarmClock.Alarm
 }
 
@@ -210,7 +211,7 @@ export const layer: Layer.Layer<
           if (Option.isNone(epoch) || live.get(id) !== found) return yield* expired
           found.epoch = epoch.value
           // From here on the old connection can send nothing of the session: it must hear of it, also if the new one never begins.
-          yield* Session.dismiss(found.session, "superseded")
+          yield* Conversation.dismiss(found.session, "superseded")
           if (live.get(id) !== found) return yield* expired
           byToken.delete(found.token)
           found.token = Hex.encode(next)
@@ -231,9 +232,9 @@ export const layer: Layer.Layer<
       Effect.suspend(() => {
         const found = live.get(session.id)
         if (found === undefined) return Effect.void
-        if (found.epoch !== epoch) return Effect.asVoid(Session.supersede(session, connection))
+        if (found.epoch !== epoch) return Effect.asVoid(Conversation.supersede(session, connection))
         attach(found)
-        return Effect.onExit(Session.converse(session, connection, { epoch, replay, principal }), (exit) =>
+        return Effect.onExit(Conversation.converse(session, connection, { epoch, replay, principal }), (exit) =>
           Effect.suspend(() => {
             if (found.epoch !== epoch || live.get(session.id) !== found) return Effect.void
             if (Exit.isSuccess(exit) && exit.value === "over") return forget(found)
@@ -251,10 +252,10 @@ export const layer: Layer.Layer<
           const found = live.get(id)
           return found === undefined
             ? Effect.void
-            : Effect.andThen(Session.dismiss(found.session, "closed"), forget(found))
+            : Effect.andThen(Conversation.dismiss(found.session, "closed"), forget(found))
         }),
       shutdown: Effect.suspend(() =>
-        Effect.forEach([...live.values()], ({ session }) => Session.dismiss(session, "shutting_down"), {
+        Effect.forEach([...live.values()], ({ session }) => Conversation.dismiss(session, "shutting_down"), {
           concurrency: "unbounded",
           discard: true
         })

@@ -109,9 +109,10 @@ interface Inlet {
   held: number
   /** Why nothing more comes. */
   end: Connection.ConnectionError | undefined
-  /** Wakes whoever waits for what comes. Once he waits no more this does nothing. */
+  /** Wakes whoever waits for what comes; does nothing once nobody does. */
   wake: (() => void) | undefined
-  deafen: () => void
+  /** Hears of nothing more but errors. */
+  readonly deafen: () => void
 }
 
 const listen = (ws: Socket.WebSocketLike, maxFrameBytes: number): Inlet => {

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as Frame from "../../src/protocol/Frame.ts"
 import * as ChunkedLog from "../../src/runtime/internal/chunkedLog.ts"
-import type * as JobJournal from "../../src/runtime/JobJournal.ts"
+import type * as JobEntry from "../../src/runtime/JobEntry.ts"
 import * as Seeded from "../simulation/Seeded.ts"
 
 const job = { id: "job_1" as Ids.JobId, traceId: "4bf92f3577b34da6a3ce929d0e0e4736" as Ids.TraceId }
@@ -12,7 +12,7 @@ const tailOf = (offset: number, payload: string) =>
 
 /** What the log is: an array of entries, each whole. */
 interface Model {
-  readonly entries: Array<{ readonly kind: string; readonly tail: string; readonly note: JobJournal.Note | undefined }>
+  readonly entries: Array<{ readonly kind: string; readonly tail: string; readonly note: JobEntry.Note | undefined }>
   first: number
   ended: boolean
 }
@@ -48,7 +48,7 @@ describe("ChunkedLog", () => {
           const payload = quoted(
             Seeded.pick(next, ["x", "ü", "\ud800"]).repeat(Seeded.pick(next, [0, 5, 900, 15_000, 20_000]))
           )
-          const note: JobJournal.Note | undefined =
+          const note: JobEntry.Note | undefined =
             next() < 0.1 ? { _tag: "Child", job: `job_${turn}` as Ids.JobId } : undefined
           const kind = isEnd ? "" : Seeded.pick(next, ["log", "status"])
           const type = isEnd ? "job.result" : "job.event"

@@ -6,6 +6,7 @@ import * as Budget from "../../src/authority/Budget.ts"
 import * as Amount from "../../src/protocol/Amount.ts"
 import * as Frame from "../../src/protocol/Frame.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
+import type * as JobEntry from "../../src/runtime/JobEntry.ts"
 import * as JobJournal from "../../src/runtime/JobJournal.ts"
 import * as RuntimeConfig from "../../src/runtime/RuntimeConfig.ts"
 
@@ -13,13 +14,13 @@ const job = "job_1" as Ids.JobId
 const session = "sess_1" as Ids.SessionId
 const traceId = "4bf92f3577b34da6a3ce929d0e0e4736" as Ids.TraceId
 
-const event = (n: number): JobJournal.Draft => ({ type: "job.event", kind: "log", payload: JSON.stringify({ n }) })
-const terminal: JobJournal.Draft = { type: "job.result", kind: "", payload: JSON.stringify({ done: true }) }
+const event = (n: number): JobEntry.Draft => ({ type: "job.event", kind: "log", payload: JSON.stringify({ n }) })
+const terminal: JobEntry.Draft = { type: "job.result", kind: "", payload: JSON.stringify({ done: true }) }
 
-const parse = ({ tail }: JobJournal.Entry) => JSON.parse(`{${Frame.textOfPiece(tail).slice(1)}`)
+const parse = ({ tail }: JobEntry.JobEntry) => JSON.parse(`{${Frame.textOfPiece(tail).slice(1)}`)
 
 /** The numbers that entries hold, and their places. */
-const numbers = (page: JobJournal.Page) =>
+const numbers = (page: JobEntry.Page) =>
   page.entries.map((entry) => {
     const frame = parse(entry)
     return entry.type === "job.event" ? frame.payload.n : "end"

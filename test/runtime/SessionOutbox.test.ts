@@ -7,6 +7,7 @@ import type * as Feature from "../../src/protocol/Feature.ts"
 import type * as Ids from "../../src/protocol/Ids.ts"
 import * as AlarmClock from "../../src/runtime/internal/alarmClock.ts"
 import * as Link from "../../src/runtime/internal/link.ts"
+import type * as JobEntry from "../../src/runtime/JobEntry.ts"
 import * as JobJournal from "../../src/runtime/JobJournal.ts"
 import * as RuntimeConfig from "../../src/runtime/RuntimeConfig.ts"
 import * as SessionOutbox from "../../src/runtime/SessionOutbox.ts"
@@ -47,7 +48,7 @@ const services = Layer.mergeAll(
 ).pipe(Layer.provideMerge(RuntimeConfig.layer({ pacingWindow, sessionWindow, maxBatch: 400 })))
 
 interface Spoken {
-  readonly drafts: Queue.Queue<JobJournal.Draft>
+  readonly drafts: Queue.Queue<JobEntry.Draft>
   /** Of what the session sees, the places in the job's own sequence. */
   readonly visible: Array<number>
   count: number
@@ -82,7 +83,7 @@ const play = Effect.fnUntraced(function* (steps: ReadonlyArray<Step>) {
 
   const jobs = yield* Effect.forEach(names, (name) =>
     Effect.gen(function* () {
-      const drafts = yield* Queue.unbounded<JobJournal.Draft>()
+      const drafts = yield* Queue.unbounded<JobEntry.Draft>()
       yield* journal.open({ id: idOf(name), traceId })
       yield* Effect.forkScoped(
         Effect.forever(

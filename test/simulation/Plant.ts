@@ -3,6 +3,7 @@
  */
 import { type Context, Effect, Layer, type Option } from "effect"
 import * as Outgoing from "../../src/protocol/Frame.ts"
+import type * as JobEntry from "../../src/runtime/JobEntry.ts"
 import type * as JobJournal from "../../src/runtime/JobJournal.ts"
 import type * as Jobs from "../../src/runtime/Jobs.ts"
 import type * as JobStore from "../../src/runtime/JobStore.ts"
@@ -90,7 +91,7 @@ export const isSequenced = (frame: Frame) => frame["event_seq"] !== undefined
 
 /** Changes the pages that readers of the journal get. */
 export const reading =
-  (change: (page: JobJournal.Page, after: number) => JobJournal.Page): (() => Plant) =>
+  (change: (page: JobEntry.Page, after: number) => JobEntry.Page): (() => Plant) =>
   () => ({
     journal: (real) => ({
       ...real,

@@ -1,7 +1,7 @@
 /**
  * A response whose body ends with the lease: each part of it is handed on only while the lease lasts (§9.5).
  */
-import { Effect, Inspectable, Option, Pipeable, type Schema, Stream } from "effect"
+import { Bytes, Effect, Inspectable, Option, Pipeable, type Schema, Stream } from "effect"
 import {
   Cookies,
   type Headers,
@@ -114,13 +114,7 @@ class LeasedResponse extends Inspectable.Class implements HttpClientResponse.Htt
         parts.push(part)
         return Effect.void
       })
-      const whole = new Uint8Array(size)
-      let at = 0
-      for (const part of parts) {
-        whole.set(part, at)
-        at += part.byteLength
-      }
-      return whole.buffer
+      return Bytes.concat(parts).buffer
     })
   }
 

@@ -19,7 +19,7 @@ type Listener = Parameters<Socket.WebSocketLike["addEventListener"]>[1]
 // A server has one for each connection: what it does stands in its prototype.
 class NodeSocket implements Socket.WebSocketLike, WebSocketTransport.Pausable {
   readonly ws: NodeWS.WebSocket
-  /** Of whom messages are handed to, and what hands them on. */
+  /** Who is handed messages, and what hands them on. */
   message: { readonly listener: Listener; readonly handler: Handler } | undefined
 
   constructor(ws: NodeWS.WebSocket) {

@@ -5,7 +5,6 @@ import type { Effect } from "effect"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import type * as RuntimeConfig from "../RuntimeConfig.ts"
-import type * as Batch from "./batch.ts"
 
 /** A page that is not yet acknowledged. */
 interface Unread {
@@ -59,7 +58,7 @@ export const holdsUp = (self: AckWindow, sources: Iterable<Source>): boolean => 
 }
 
 /** Waits for the acknowledgement of a page. */
-export const owe = (self: AckWindow, { characters, lastOffset, lastSeq, source }: Batch.Taken): void => {
+export const owe = (self: AckWindow, source: Source, { characters, lastOffset, lastSeq }: Readonly<Unread>): void => {
   const before = source.unread.at(-1)
   // What the client is not shown it cannot acknowledge: that goes with what came before.
   if (characters > 0) source.unread.push({ characters, lastOffset, lastSeq })

@@ -8,7 +8,7 @@ import type * as Ids from "../../protocol/Ids.ts"
 import type * as Profile from "../../protocol/Profile.ts"
 import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
 import type * as StampLog from "../../session/StampLog.ts"
-import type * as JobJournal from "../JobJournal.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import type * as AckWindow from "./ackWindow.ts"
 import type * as Answers from "./answers.ts"
 import * as View from "./view.ts"
@@ -83,11 +83,11 @@ export const addOwn = (batch: Batch, type: string, tail: string, numbering: Numb
  */
 export const untilChild = (
   source: AckWindow.Source,
-  page: JobJournal.Page,
+  page: JobEntry.Page,
   introduced: ReadonlyMap<Ids.JobId, unknown>
-): { readonly page: JobJournal.Page; readonly child: Ids.JobId | undefined } => {
+): { readonly page: JobEntry.Page; readonly child: Ids.JobId | undefined } => {
   if (!source.paces) return { page, child: undefined }
-  const isNew = ({ note }: JobJournal.Entry) => note?._tag === "Child" && !introduced.has(note.job)
+  const isNew = ({ note }: JobEntry.JobEntry) => note?._tag === "Child" && !introduced.has(note.job)
   const index = page.entries.findIndex(isNew)
   const note = page.entries[index]?.note
   return note?._tag === "Child"
@@ -99,7 +99,7 @@ export const untilChild = (
 export const addPage = (
   batch: Batch,
   source: AckWindow.Source,
-  page: JobJournal.Page,
+  page: JobEntry.Page,
   child: Ids.JobId | undefined,
   numbering: Numbering
 ): void => {
@@ -122,9 +122,9 @@ export const addPage = (
     }
     if (count === 0) from = index
     count++
-    const text = frame(numbering, entry.type, ++batch.seq, View.projected(entry, profile))
-    characters += Frame.lengthOf(text)
-    batch.frames.push(text)
+    const framed = frame(numbering, entry.type, ++batch.seq, View.projected(entry, profile))
+    characters += Frame.lengthOf(framed)
+    batch.frames.push(framed)
   }
   flush()
   batch.characters += characters

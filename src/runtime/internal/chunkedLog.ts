@@ -9,7 +9,7 @@ import type * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
 import * as Utf8 from "../../protocol/Utf8.ts"
-import type * as JobJournal from "../JobJournal.ts"
+import type * as JobEntry from "../JobEntry.ts"
 
 interface Chunk {
   /** The offset of its first entry. */
@@ -36,7 +36,7 @@ export interface ChunkedLog {
   readonly tail: SequencedFrame.Tail
   readonly chunks: Array<Chunk>
   /** What the runtime has to know of single entries. */
-  notes: Map<number, JobJournal.Note> | undefined
+  notes: Map<number, JobEntry.Note> | undefined
   /** The offset of the oldest entry that is kept. */
   first: number
   /** The offset that the next entry gets. */
@@ -46,7 +46,7 @@ export interface ChunkedLog {
   /** What those weigh that are kept no more. */
   dropped: number
   /** The type of the terminal, once that is there. */
-  terminal: JobJournal.Draft["type"] | undefined
+  terminal: SequencedFrame.Type | undefined
 }
 
 /** Characters after which a chunk is full. */
@@ -137,7 +137,7 @@ const encodedIn = (size: number, pieces: ReadonlyArray<string>): Uint8Array | un
   return bytes
 }
 
-export const push = (log: ChunkedLog, draft: JobJournal.Draft): void => {
+export const push = (log: ChunkedLog, draft: JobEntry.Draft): void => {
   const { payload } = draft
   const { after, between, job } = log.tail
   const seq = String(log.next + 1)
@@ -192,7 +192,7 @@ export const evict = (log: ChunkedLog, target: number, most: number): void => {
 }
 
 /** Forgets all entries before this offset. */
-export const dropBefore = (log: ChunkedLog, offset: number): void => {
+const dropBefore = (log: ChunkedLog, offset: number): void => {
   if (offset <= log.first) return
   log.dropped = weightUpTo(log, offset - 1)
   if (log.notes !== undefined) for (const noted of log.notes.keys()) if (noted < offset) log.notes.delete(noted)
@@ -208,9 +208,9 @@ const sliceOf = ({ bytes, ends }: Sealed, index: number): Frame.Slice => ({
 })
 
 /** The entries after an offset, of about so many characters, at least one if there is one. */
-export const read = (log: ChunkedLog, after: number, characters: number): JobJournal.Page => {
+export const read = (log: ChunkedLog, after: number, characters: number): JobEntry.Page => {
   const start = Math.min(log.next, Math.max(after + 1, log.first))
-  const entries: Array<JobJournal.Entry> = []
+  const entries: Array<JobEntry.JobEntry> = []
   let taken = 0
   for (let at = start < log.next ? chunkAt(log, start) : log.chunks.length; at < log.chunks.length; at++) {
     const chunk = log.chunks[at]!

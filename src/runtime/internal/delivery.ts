@@ -3,13 +3,16 @@
  * on.
  */
 import { Clock, Effect, Option } from "effect"
+import type * as Credentials from "../../authority/Credentials.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import type * as JobJournal from "../JobJournal.ts"
-import type * as SessionOutbox from "../SessionOutbox.ts"
+import type * as RuntimeConfig from "../RuntimeConfig.ts"
 import * as AckWindow from "./ackWindow.ts"
 import * as Batch from "./batch.ts"
 import type * as Introductions from "./introductions.ts"
+import type * as Link from "./link.ts"
 import * as View from "./view.ts"
 
 export interface Delivery {
@@ -26,7 +29,32 @@ export interface Delivery {
   readonly wake: () => void
 }
 
-type Outbox = SessionOutbox.SessionOutbox
+/** The session that is sent them. */
+interface Recipient extends Batch.Numbering {
+  readonly surroundings: {
+    readonly config: RuntimeConfig.RuntimeConfig
+    readonly journal: JobJournal.JobJournal["Service"]
+    readonly credentials: Credentials.Credentials["Service"]
+  }
+  /** Whether it says how much it may be sent. */
+  readonly declared: boolean
+  /** Its connection, if it has one. */
+  readonly link: Link.Link | undefined
+  /** Whether secrets may pass over the latest connection. */
+  readonly secure: boolean
+}
+
+/** What is asked for of a job. */
+export interface Following {
+  readonly job: Ids.JobId
+  readonly traceId: Ids.TraceId
+  /** The offset after which to begin; -1 for all that is kept. */
+  readonly after: number
+  /** Whether this session sets the pace of the job: its submitter does. */
+  readonly paces: boolean
+  /** The job for whose sake it is sent, since that delegated it. */
+  readonly parent?: Ids.JobId
+}
 
 /** Turns that the outcome of a job waits for what its children said. */
 const maxPatience = 64
@@ -52,9 +80,9 @@ export const markAll = (self: Delivery): void => {
 }
 
 export const follow = Effect.fnUntraced(function* (
-  { link, session, surroundings: { journal } }: Outbox,
+  { link, session, surroundings: { journal } }: Recipient,
   self: Delivery,
-  { after, job, paces, parent, traceId }: SessionOutbox.Following
+  { after, job, paces, parent, traceId }: Following
 ) {
   const followed = self.sources.get(job)
   if (followed !== undefined) {
@@ -80,7 +108,7 @@ export const follow = Effect.fnUntraced(function* (
 })
 
 export const drop = (
-  { session, surroundings: { journal } }: Outbox,
+  { session, surroundings: { journal } }: Recipient,
   self: Delivery,
   source: AckWindow.Source
 ): Effect.Effect<void> =>
@@ -93,14 +121,14 @@ export const drop = (
   })
 
 /** Lets go of the jobs whose outcome was sent. */
-export const dropTold = (outbox: Outbox, self: Delivery): Effect.Effect<void> =>
+export const dropTold = (recipient: Recipient, self: Delivery): Effect.Effect<void> =>
   self.told.length === 0
     ? Effect.void
-    : Effect.forEach(self.told.splice(0), (source) => drop(outbox, self, source), { discard: true })
+    : Effect.forEach(self.told.splice(0), (source) => drop(recipient, self, source), { discard: true })
 
 /** Says of these jobs, as far as the session paces them, how far it has come, or that it has no connection. */
 export const advance = (
-  { link, session, surroundings: { journal } }: Outbox,
+  { link, session, surroundings: { journal } }: Recipient,
   sources: Iterable<AckWindow.Source>
 ): Effect.Effect<void> =>
   Effect.forEach(
@@ -123,15 +151,15 @@ export const status = (
   }).slice(1)}`
 
 /** Whether there is something to send of its children, which ended before it did. */
-const isAwaited = ({ declared }: Outbox, { marked, window }: Delivery, { job }: AckWindow.Source): boolean => {
+const isAwaited = ({ declared }: Recipient, { marked, window }: Delivery, { job }: AckWindow.Source): boolean => {
   for (const other of marked) if (other.parent === job && !(declared && AckWindow.isBlocked(window, other))) return true
   return false
 }
 
 /** Adds a page of each marked job, as far as there is room. */
-export const collect = Effect.fnUntraced(function* (outbox: Outbox, self: Delivery, batch: Batch.Batch) {
-  const { declared } = outbox
-  const { config, journal } = outbox.surroundings
+export const collect = Effect.fnUntraced(function* (recipient: Recipient, self: Delivery, batch: Batch.Batch) {
+  const { declared } = recipient
+  const { config, journal } = recipient.surroundings
   for (const source of Array.from(self.marked)) {
     if (batch.characters >= config.maxBatch) break
     // Unmarked before it is read, so that what is appended meanwhile marks it again, at the end of the round.
@@ -141,7 +169,7 @@ export const collect = Effect.fnUntraced(function* (outbox: Outbox, self: Delive
     if (page.entries.length === 0 && !page.ended) continue
     // An acknowledgement marks it again; only an outcome does not wait for one.
     if (blocked && !page.ended) continue
-    if (page.ended && source.patience > 0 && isAwaited(outbox, self, source)) {
+    if (page.ended && source.patience > 0 && isAwaited(recipient, self, source)) {
       source.patience--
       self.marked.add(source)
       continue
@@ -151,21 +179,21 @@ export const collect = Effect.fnUntraced(function* (outbox: Outbox, self: Delive
       const message = `${skipped} events are no longer kept`
       const phase = "subscription_lagged"
       const tail = status(source, yield* Clock.currentTimeMillis, { phase, message })
-      Batch.addOwn(batch, "job.event", tail, outbox)
+      Batch.addOwn(batch, "job.event", tail, recipient)
     }
     const { child, page: sent } = Batch.untilChild(source, page, self.introduced)
     if (!sent.ended) self.marked.add(source)
-    Batch.addPage(batch, source, yield* reveal(outbox, self, source.job, sent), child, outbox)
+    Batch.addPage(batch, source, yield* reveal(recipient, self, source.job, sent), child, recipient)
   }
 })
 
 /** What the submitter of a job is told beyond what its journal holds: the value that a credential has now (§9.8.2). */
 export const reveal = (
-  { secure, surroundings: { credentials } }: Outbox,
+  { secure, surroundings: { credentials } }: Recipient,
   self: Delivery,
   job: Ids.JobId,
-  page: JobJournal.Page
-): Effect.Effect<JobJournal.Page> =>
+  page: JobEntry.Page
+): Effect.Effect<JobEntry.Page> =>
   secure && self.sources.get(job)?.paces === true && page.entries.some(({ note }) => note?._tag === "Rotated")
     ? Effect.map(
         Effect.forEach(page.entries, (entry) => {
@@ -187,7 +215,7 @@ export const reveal = (
     : Effect.succeed(page)
 
 /** Moves to behind what a batch holds, whose numbers are taken now. */
-export const passed = ({ declared }: Outbox, self: Delivery, { pages }: Batch.Batch): void => {
+export const passed = ({ declared }: Recipient, self: Delivery, { pages }: Batch.Batch): void => {
   for (const page of pages) {
     const { source } = page
     // A source that was sent back meanwhile stays where it was sent.
@@ -196,17 +224,17 @@ export const passed = ({ declared }: Outbox, self: Delivery, { pages }: Batch.Ba
       // Told to the end: who asks for its past from now on follows it anew.
       if (self.sources.get(source.job) === source) self.sources.delete(source.job)
       self.told.push(source)
-    } else if (declared && self.sources.get(source.job) === source) AckWindow.owe(self.window, page)
+    } else if (declared && self.sources.get(source.job) === source) AckWindow.owe(self.window, source, page)
   }
 }
 
 /** Does what is due once a batch has been sent. */
-export const sent = Effect.fnUntraced(function* (outbox: Outbox, self: Delivery, { pages }: Batch.Batch) {
+export const sent = Effect.fnUntraced(function* (recipient: Recipient, self: Delivery, { pages }: Batch.Batch) {
   for (const told of self.revealed.splice(0)) yield* told
   for (const { lastOffset, source } of pages) {
-    if (!outbox.declared) source.taken = Math.max(source.taken, lastOffset)
+    if (!recipient.declared) source.taken = Math.max(source.taken, lastOffset)
     if (source.paces)
-      yield* outbox.surroundings.journal.advance(source.job, outbox.session.id, Option.some(source.taken))
+      yield* recipient.surroundings.journal.advance(source.job, recipient.session.id, Option.some(source.taken))
   }
-  yield* dropTold(outbox, self)
+  yield* dropTold(recipient, self)
 })

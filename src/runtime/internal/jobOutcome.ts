@@ -6,7 +6,7 @@ import * as ArcpError from "../../protocol/ArcpError.ts"
 import * as Json from "../../protocol/Json.ts"
 import type * as Job from "../Job.ts"
 import * as JobContext from "../JobContext.ts"
-import type * as JobJournal from "../JobJournal.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import type * as RunningJob from "../RunningJob.ts"
 
 /** Characters of an error's message. */
@@ -95,7 +95,7 @@ export const lengthOf = ({ came }: JobOutcome, limit: number): number => {
 }
 
 /** The terminal entry. */
-export const terminal = (came: Came, final: Job.Final, completed_at: string, limit: number): JobJournal.Draft => {
+export const terminal = (came: Came, final: Job.Final, completed_at: string, limit: number): JobEntry.Draft => {
   if (Result.isSuccess(came)) {
     const done = came.success
     const result =

@@ -42,7 +42,7 @@ export interface Link {
   /** Whether a job was delivered when that was looked at last. */
   wasBusy: boolean
   reader: Fiber.Fiber<Outcome, Connection.ConnectionError> | undefined
-  /** Whether somebody writes, or has failed to: there is never more than one. */
+  /** Whether somebody writes - there is never more than one - or nobody is to any more, as that failed or was stopped. */
   isWriting: boolean
   /** Who writes, as long as there is something to write. */
   writer: Fiber.Fiber<void> | undefined
@@ -58,8 +58,8 @@ export interface Link {
 export const make = (
   begins: Pick<Link, "line" | "epoch"> & {
     readonly expiresAt?: number | undefined
-    idleAt?: number
-    wasBusy?: boolean
+    readonly idleAt?: number
+    readonly wasBusy?: boolean
   },
   now: number,
   ring: AlarmClock.Alarm["ring"]

@@ -46,7 +46,7 @@ export const read = (
 const next = (self: Reading): Effect.Effect<Link.Outcome, Connection.ConnectionError> => {
   const { link, session } = self
   const { alarms } = session.surroundings
-  // While nobody listens the peer is not silent.
+  // Its silence counts from here on, until something comes: while nobody listens the peer is not silent.
   link.receivedAt = AlarmClock.now(alarms)
   return Effect.flatMap(self.connection.pull, (frames) => {
     if (frames.every((frame) => isHeard(self, frame))) {

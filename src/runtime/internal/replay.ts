@@ -5,6 +5,7 @@ import { Effect, Option, Schema } from "effect"
 import * as Frame from "../../protocol/Frame.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import * as StampLog from "../../session/StampLog.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import type * as JobJournal from "../JobJournal.ts"
 import type * as SessionStore from "../SessionStore.ts"
 import * as Batch from "./batch.ts"
@@ -19,14 +20,17 @@ interface Memory {
   readonly store: SessionStore.SessionStore["Service"]
 }
 
-/** Gives what was sent after a number to `send`, in pieces of about so many characters, in order; `between` is what else goes out behind a number. */
+/**
+ * Gives what was sent after a number to `send`, in order, in pieces of about so many characters. `between` is what else goes out behind a
+ * number; `reveal` adds to a page what stands in no journal.
+ */
 export const replay = Effect.fnUntraced(function* <E>(
   { journal, store }: Memory,
   numbering: Batch.Numbering,
   seq: number,
   characters: number,
   between: ReadonlyMap<number, ReadonlyArray<string>>,
-  reveal: (job: Ids.JobId, page: JobJournal.Page) => Effect.Effect<JobJournal.Page>,
+  reveal: (job: Ids.JobId, page: JobEntry.Page) => Effect.Effect<JobEntry.Page>,
   send: (frames: ReadonlyArray<Frame.Frame>) => Effect.Effect<void, E>
 ): Effect.fn.Return<void, E | Uncovered> {
   const { id, profile } = numbering.session
@@ -48,9 +52,9 @@ export const replay = Effect.fnUntraced(function* <E>(
         if (entries.length === 0 || page.firstOffset !== offset) return yield* new Uncovered()
         for (const entry of entries) {
           const place = stamp.firstSeq + done++
-          const text = Batch.frame(numbering, entry.type, place, View.projected(entry, profile))
-          gathered += Frame.lengthOf(text)
-          frames.push(text, ...behind(place))
+          const framed = Batch.frame(numbering, entry.type, place, View.projected(entry, profile))
+          gathered += Frame.lengthOf(framed)
+          frames.push(framed, ...behind(place))
         }
       }
       if (gathered < characters) continue

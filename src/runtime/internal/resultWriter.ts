@@ -2,7 +2,7 @@
  * Cuts what an agent streams into the chunks of a result (§8.4): text as it is and never in the middle of a character, bytes in base64. A chunk
  * is sent when the next one is there, or the end, since it says which of the two follows.
  */
-import { Effect } from "effect"
+import { Bytes, Effect } from "effect"
 import { Base64 } from "effect/encoding"
 import * as ArcpError from "../../protocol/ArcpError.ts"
 import type * as Ids from "../../protocol/Ids.ts"
@@ -83,7 +83,7 @@ export const make = ({ emit, limit, resultId }: Options): ResultWriter => {
       }),
     end: Effect.gen(function* () {
       if (half !== "") yield* put(half)
-      if (emit === undefined) return { size, inline: parts.length > 0 ? Base64.encode(concat(parts)) : text }
+      if (emit === undefined) return { size, inline: parts.length > 0 ? Base64.encode(Bytes.concat(parts)) : text }
       yield* send(pending ?? { data: "", encoding: "utf8" }, false)
       return { size, inline: undefined }
     })
@@ -94,16 +94,6 @@ export const make = ({ emit, limit, resultId }: Options): ResultWriter => {
 const textOf = ({ chunk_seq, data, encoding, more, result_id }: JobEvent.Body<"result_chunk">): string => {
   const quoted = encoding === "base64" ? `"${data}"` : JSON.stringify(data)
   return `{"result_id":"${result_id}","chunk_seq":${chunk_seq},"data":${quoted},"encoding":"${encoding}","more":${more}}`
-}
-
-const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
 }
 
 function* cut(part: string | Uint8Array): Generator<Chunk> {

@@ -22,11 +22,11 @@ export const look = (session: Session.Session, link: Link.Link, now: number): vo
   const duty = dutyOf(session)
   const lostAt = Heartbeat.lostAt(link, duty)
   if (now >= lostAt) Link.end(link, Effect.succeed({ _tag: "Lost" }))
-  const written = Writer.look(session.outbox, link, now)
-  const used = idle(session, link, now)
+  const stallsAt = Writer.look(session.outbox, link, now)
+  const idleAt = idle(session, link, now)
   if (Link.isOver(link)) return
   const pingAt = ask(session, link, duty, now)
-  const next = Math.min(link.expiresAt, lostAt, written, used, pingAt)
+  const next = Math.min(link.expiresAt, lostAt, stallsAt, idleAt, pingAt)
   AlarmClock.set(session.surroundings.alarms, link.alarm, next, next === pingAt ? duty.interval * leeway : 0)
 }
 

@@ -15,6 +15,7 @@ import * as Json from "../../protocol/Json.ts"
 import * as SequencedFrame from "../../protocol/SequencedFrame.ts"
 import * as Timestamp from "../../protocol/Timestamp.ts"
 import type * as Job from "../Job.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import type * as JobJournal from "../JobJournal.ts"
 import type * as RuntimeConfig from "../RuntimeConfig.ts"
 
@@ -50,20 +51,20 @@ export const make = (
   const head = headOfPayloads()
   const urgently = { urgent: true }
 
-  const draftOf = (kind: string, body: string): JobJournal.Draft => ({
+  const draftOf = (kind: string, body: string): JobEntry.Draft => ({
     type: "job.event",
     kind,
     payload: head(kind, clock.currentTimeMillisUnsafe()) + body + "}"
   })
 
-  const draft = (kind: string, body: unknown): Result.Result<JobJournal.Draft, ArcpError.InvalidRequest> => {
+  const draft = (kind: string, body: unknown): Result.Result<JobEntry.Draft, ArcpError.InvalidRequest> => {
     const text = Json.stringify(body, config.maxPayload)
     return Result.isFailure(text)
       ? Result.fail(ArcpError.invalidField(`${kind} body`, text.failure))
       : Result.succeed(draftOf(kind, text.success))
   }
 
-  const tell = (draft: JobJournal.Draft): Effect.Effect<void> =>
+  const tell = (draft: JobEntry.Draft): Effect.Effect<void> =>
     Effect.catchCause(journal.append(record.id, epoch, [draft], isEnding() ? urgently : undefined), endWithJob)
 
   const append: Voice["append"] = (kind, body) =>

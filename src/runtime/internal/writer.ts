@@ -10,8 +10,7 @@ import * as Codec from "../../protocol/Codec.ts"
 import type * as Ids from "../../protocol/Ids.ts"
 import type * as JobMessage from "../../protocol/JobMessage.ts"
 import * as Connection from "../../session/Connection.ts"
-import type * as JobJournal from "../JobJournal.ts"
-import type * as SessionOutbox from "../SessionOutbox.ts"
+import type * as JobEntry from "../JobEntry.ts"
 import * as AckWindow from "./ackWindow.ts"
 import * as AlarmClock from "./alarmClock.ts"
 import * as Answers from "./answers.ts"
@@ -19,25 +18,24 @@ import * as Batch from "./batch.ts"
 import * as Delivery from "./delivery.ts"
 import * as Introductions from "./introductions.ts"
 import * as Link from "./link.ts"
+import type * as Outbox from "./outbox.ts"
 import * as Replay from "./replay.ts"
 
-type Outbox = SessionOutbox.SessionOutbox
-
 /** There may be something to write. */
-export const wake = (self: Outbox): void => {
+export const wake = (self: Outbox.Outbox): void => {
   const { link } = self
   if (link !== undefined && !link.isWriting) start(self, link, Effect.void)
 }
 
 /** Writes to a connection from now on, once this has been done. */
-export const start = (self: Outbox, link: Link.Link, first: Effect.Effect<void, Link.Failure>): void => {
+export const start = (self: Outbox.Outbox, link: Link.Link, first: Effect.Effect<void, Link.Failure>): void => {
   link.isWriting = true
   const writer = self.surroundings.fork(write(self, link, first))
   if (link.isWriting) link.writer = writer
 }
 
 /** Does what has something to say, as the one who then writes it if nobody writes. It must not wait. */
-export const attend = (self: Outbox, link: Link.Link, saying: Effect.Effect<void>): void => {
+export const attend = (self: Outbox.Outbox, link: Link.Link, saying: Effect.Effect<void>): void => {
   if (link.isWriting) self.surroundings.fork(saying)
   else start(self, link, saying)
 }
@@ -49,11 +47,11 @@ export const stop = (link: Link.Link): Effect.Effect<void> =>
     return link.writer === undefined ? Effect.void : Fiber.interrupt(link.writer)
   })
 
-const hasWork = ({ afterWrite, answers, delivery }: Outbox): boolean =>
+const hasWork = ({ afterWrite, answers, delivery }: Outbox.Outbox): boolean =>
   answers.queue.length > 0 || afterWrite.length > 0 || (delivery !== undefined && delivery.marked.size > 0)
 
 const write = Effect.fnUntraced(
-  function* (self: Outbox, link: Link.Link, first: Effect.Effect<void, Link.Failure>) {
+  function* (self: Outbox.Outbox, link: Link.Link, first: Effect.Effect<void, Link.Failure>) {
     yield* first
     while (hasWork(self)) {
       // Whoever woke us runs on first: what it still has to say goes out in the same write.
@@ -67,7 +65,7 @@ const write = Effect.fnUntraced(
     Effect.catchCause(writing, (cause) => Effect.sync(() => Link.end(link, Effect.failCause(cause))))
 )
 
-const turn = Effect.fnUntraced(function* (self: Outbox, link: Link.Link) {
+const turn = Effect.fnUntraced(function* (self: Outbox.Outbox, link: Link.Link) {
   const written = self.afterWrite.splice(0)
   const batch = Batch.make(self.last)
   const { delivery } = self
@@ -82,7 +80,7 @@ const turn = Effect.fnUntraced(function* (self: Outbox, link: Link.Link) {
 })
 
 /** From here on the numbers are taken, whether or not the frames arrive: a resume replays what did not. */
-const commit = (self: Outbox, link: Link.Link, batch: Batch.Batch): Effect.Effect<void, Link.Failure> => {
+const commit = (self: Outbox.Outbox, link: Link.Link, batch: Batch.Batch): Effect.Effect<void, Link.Failure> => {
   const { session, surroundings } = self
   const { pages, stamps } = batch
   const take = () => {
@@ -107,7 +105,7 @@ const commit = (self: Outbox, link: Link.Link, batch: Batch.Batch): Effect.Effec
 }
 
 /** Tells the client of a child, and sends it from its first event, before its parent goes on (§10). */
-const adopt = (self: Outbox, delivery: Delivery.Delivery, { child, source }: Batch.Taken): Effect.Effect<void> =>
+const adopt = (self: Outbox.Outbox, delivery: Delivery.Delivery, { child, source }: Batch.Taken): Effect.Effect<void> =>
   Effect.flatMap(
     self.acceptanceOf(child!),
     Option.match({
@@ -127,13 +125,14 @@ const adopt = (self: Outbox, delivery: Delivery.Delivery, { child, source }: Bat
     )
   )
 
-export const introduce = (self: Outbox, delivery: Delivery.Delivery, acceptance: JobMessage.Accepted): void => {
+/** Tells the client of a child, behind all that has a number by now. */
+export const introduce = (self: Outbox.Outbox, delivery: Delivery.Delivery, acceptance: JobMessage.Accepted): void => {
   Introductions.note(delivery.introduced, acceptance.payload.job_id, self.last)
   Answers.add(self.answers, Codec.encode(acceptance))
 }
 
 const send = (
-  { surroundings: { alarms, config } }: Outbox,
+  { surroundings: { alarms, config } }: Outbox.Outbox,
   link: Link.Link,
   frames: ReadonlyArray<Frame.Frame>
 ): Effect.Effect<void, Connection.ConnectionError> =>
@@ -149,7 +148,7 @@ const send = (
     : Effect.void
 
 /** Takes up a session that was sent something before: to a connection that resumes it, what came after a number is sent again. */
-export const resume = Effect.fnUntraced(function* (self: Outbox, link: Link.Link, from: Option.Option<number>) {
+export const resume = Effect.fnUntraced(function* (self: Outbox.Outbox, link: Link.Link, from: Option.Option<number>) {
   const { delivery } = self
   if (delivery !== undefined) {
     // What the line before was to be told it was perhaps not.
@@ -169,7 +168,7 @@ export const resume = Effect.fnUntraced(function* (self: Outbox, link: Link.Link
 })
 
 const replay = Effect.fnUntraced(function* (
-  self: Outbox,
+  self: Outbox.Outbox,
   link: Link.Link,
   delivery: Delivery.Delivery | undefined,
   seq: number
@@ -179,7 +178,7 @@ const replay = Effect.fnUntraced(function* (
     delivery === undefined
       ? new Map<number, ReadonlyArray<string>>()
       : yield* Introductions.lackingAfter(delivery.introduced, seq, self.acceptanceOf)
-  const reveal = (job: Ids.JobId, page: JobJournal.Page) =>
+  const reveal = (job: Ids.JobId, page: JobEntry.Page) =>
     delivery === undefined ? Effect.succeed(page) : Delivery.reveal(self, delivery, job, page)
   yield* Replay.replay(surroundings, self, seq, surroundings.config.maxBatch, between, reveal, (frames) =>
     send(self, link, frames)
@@ -187,7 +186,7 @@ const replay = Effect.fnUntraced(function* (
 })
 
 /** Counts from now on the time in which the client has to acknowledge something, if it owes that. */
-const count = ({ surroundings: { alarms, config } }: Outbox, link: Link.Link, { window }: Delivery.Delivery) => {
+const count = ({ surroundings: { alarms, config } }: Outbox.Outbox, link: Link.Link, { window }: Delivery.Delivery) => {
   link.progress = window.progress
   link.takenAt =
     window.unread > 0 ? AlarmClock.now(alarms) + Duration.toMillis(config.stallTimeout) : Number.POSITIVE_INFINITY
@@ -200,7 +199,7 @@ const stalled = (message: string) => Effect.fail(new Connection.ConnectionError(
  * Gives up a client that leaves a write waiting, or one that declared its pace and, with a full window, takes nothing more. Gives when to
  * look again.
  */
-export const look = (self: Outbox, link: Link.Link, now: number): number => {
+export const look = (self: Outbox.Outbox, link: Link.Link, now: number): number => {
   const { delivery } = self
   if (now >= link.writtenAt) Link.end(link, stalled("The peer does not read"))
   if (now >= link.takenAt && delivery !== undefined) {
@@ -213,7 +212,7 @@ export const look = (self: Outbox, link: Link.Link, now: number): number => {
 }
 
 /** Tells a client that acknowledges, but does not declare its pace, that it lags: once, until it has caught up by half. */
-const warn = (self: Outbox, delivery: Delivery.Delivery): Effect.Effect<void> => {
+const warn = (self: Outbox.Outbox, delivery: Delivery.Delivery): Effect.Effect<void> => {
   const { acknowledged, declared, last, session, surroundings } = self
   const { lagWarning } = surroundings.config
   const lag = last - acknowledged
