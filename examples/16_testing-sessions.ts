@@ -339,7 +339,10 @@ const isolated = (test: Effect.Effect<void, unknown, Needs>) =>
       faults: line.faults
     })
     return Effect.raceFirst(Effect.scoped(test), patience).pipe(
+      // Client and runtime take their leave by the same clock, also of who does not answer.
+      Effect.ensuring(Effect.forkScoped(Effect.forever(pass(1)))),
       Effect.provide(runtime.pipe(Layer.provideMerge(Layer.merge(Backstage.layer, line.layer)))),
+      Effect.scoped,
       Effect.provide(TestClock.layer())
     )
   })
