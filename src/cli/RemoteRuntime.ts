@@ -66,6 +66,8 @@ export interface Options {
 interface Route {
   readonly token: Redacted.Redacted
   readonly dialer: Layer.Layer<Dialer.Dialer, never, ChildProcessSpawner.ChildProcessSpawner>
+  /** Where the runtime should be, unless it is a child of this process. */
+  readonly place?: string
 }
 
 const refuse = (problem: string, hint?: string) => ExitCode.fail(ExitCode.usage, problem, hint)
@@ -80,7 +82,9 @@ const toChild = Effect.fnUntraced(function* (text: string, given: Options["token
 }, Effect.provide(SecureRandom.layerWebCrypto))
 
 const toUrl = Effect.fnUntraced(function* ({ insecure, token, url }: Options) {
-  const endpoint = yield* Effect.mapError(WebSocketTransport.endpoint(url), ({ message }) => refuse(`--${message}`))
+  const endpoint = yield* Effect.mapError(WebSocketTransport.endpoint(url), ({ message }) =>
+    refuse(`--${message}`, "See ARCP_URL or --url: it is of the form ws://127.0.0.1:7777/arcp.")
+  )
   if (Option.isNone(token)) return yield* refuse("there is no token", "Set ARCP_TOKEN, or give --token.")
   if (!endpoint.secure && !insecure) {
     return yield* refuse(
@@ -88,16 +92,21 @@ const toUrl = Effect.fnUntraced(function* ({ insecure, token, url }: Options) {
       "Use a wss:// URL, or say --insecure if the way there is safe."
     )
   }
-  return { token: token.value, dialer: NodeWebSocketDialer.layer({ url }) }
+  return { token: token.value, dialer: NodeWebSocketDialer.layer({ url }), place: placeOf(endpoint.url) }
 })
 
+/** Without the query, which may hold a secret. */
+const placeOf = (url: string) => url.replace(/\?.*$/, "")
+
 /** No session is one exit code, whatever the reason: the job was never the matter. */
-const unreachable = (error: ArcpError.ArcpError) =>
-  ExitCode.fail(
-    ExitCode.connection,
-    error.message,
-    error._tag === "Unauthenticated" ? "The runtime does not know this token: see ARCP_TOKEN or --token." : undefined
-  )
+const unreachable = (error: ArcpError.ArcpError, place: string | undefined) =>
+  ExitCode.fail(ExitCode.connection, error.message, hintFor(error, place))
+
+const hintFor = (error: ArcpError.ArcpError, place: string | undefined) => {
+  if (error._tag === "Unauthenticated") return "The runtime does not know this token: see ARCP_TOKEN or --token."
+  if (error._tag === "HeartbeatLost" && place !== undefined) return `It should be at ${place}: see ARCP_URL or --url.`
+  return undefined
+}
 
 /**
  * A session with the runtime that the flags name.
@@ -114,7 +123,7 @@ export const layer = (
         ? toChild(options.stdio.value, options.token)
         : toUrl(options)
       return ArcpClient.ArcpClient.layer({ name: "arcp", token: route.token }).pipe(
-        Layer.catch((error) => Layer.effect(ArcpClient.ArcpClient, unreachable(error))),
+        Layer.catch((error) => Layer.effect(ArcpClient.ArcpClient, unreachable(error, route.place))),
         Layer.provide(route.dialer)
       )
     })

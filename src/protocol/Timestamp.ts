@@ -53,6 +53,13 @@ const isDay = (text: string): boolean => {
  * @since 0.1.0
  */
 export const parseUtc = (text: string): Result.Result<number, string> =>
-  /([Zz]|[+-]00:00)$/.test(text)
-    ? Result.fromOption(parse(text), () => `${JSON.stringify(text.slice(0, 64))} is not an RFC 3339 timestamp`)
-    : Result.fail(`${JSON.stringify(text.slice(0, 64))} is not in UTC: it must end with "Z"`)
+  Result.flatMap(
+    Result.fromOption(
+      parse(text),
+      () => `${JSON.stringify(text.slice(0, 64))} is not an RFC 3339 timestamp such as 2030-01-31T12:00:00Z`
+    ),
+    (instant) =>
+      /([Zz]|[+-]00:00)$/.test(text)
+        ? Result.succeed(instant)
+        : Result.fail(`${JSON.stringify(text.slice(0, 64))} is not in UTC: it must end with "Z"`)
+  )

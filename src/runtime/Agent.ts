@@ -21,7 +21,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, type PlatformError, Schema, SchemaParser } from "effect"
+import { Context, Effect, Layer, type PlatformError, Predicate, Schema, SchemaParser } from "effect"
 import type * as AiError from "effect/ai/AiError"
 import { HttpClientError } from "effect/http"
 import { SchemaJITCompiler } from "effect/schema"
@@ -196,13 +196,15 @@ const unwrap = (error: unknown): ArcpError.ArcpError | undefined => {
   return undefined
 }
 
+const unnamed = "The agent failed"
+
 /** What is told of an error. The query of a URL is not, for it may hold a secret. */
 const messageOf = (error: unknown): string => {
   if (HttpClientError.isHttpClientError(error)) {
     const { description = "the request failed", request } = error.reason
     return `${description} (${request.method} ${Operation.describe(Operation.netFetch(request.url))})`
   }
-  return error instanceof Error && error.message !== "" ? error.message : "The agent failed"
+  return error instanceof Error && error.message !== "" ? error.message : unnamed
 }
 
 /** The protocol error as which a handler's failure travels. */
@@ -215,9 +217,11 @@ const describeFailure = <Failure extends Schema.Top>(
   return (error: unknown): Effect.Effect<ArcpError.ArcpError, never, Failure["EncodingServices"]> => {
     const message = messageOf(error)
     if (isDeclared(error)) {
+      const named =
+        message === unnamed && Predicate.hasProperty(error, "_tag") ? `${unnamed}: ${String(error._tag)}` : message
       return Effect.match(encode(error), {
         onSuccess: (agent_error): ArcpError.ArcpError =>
-          new row.make({ message, details: { agent_error: agent_error as Json.Json } }),
+          new row.make({ message: named, details: { agent_error: agent_error as Json.Json } }),
         onFailure: () => new ArcpError.InternalError({ message: "The agent's error does not fit its contract" })
       })
     }

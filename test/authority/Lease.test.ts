@@ -153,6 +153,8 @@ describe("Lease", () => {
         if (Result.isSuccess(result)) continue
         assert.strictEqual(result.failure._tag, "InvalidRequest")
         assert.deepStrictEqual(result.failure.details, { field: "lease_constraints.expires_at" })
+        if (expires_at === "tomorrow") assert.include(result.failure.message, "is not an RFC 3339 timestamp such as")
+        if (expires_at.endsWith("+02:00")) assert.include(result.failure.message, "is not in UTC")
       }
       for (const expires_at of ["2026-05-13T12:00:00.001Z", "2026-05-13T12:00:01.0000000+00:00"]) {
         assert.isTrue(Result.isSuccess(Lease.make({}, { expires_at }, now)), expires_at)

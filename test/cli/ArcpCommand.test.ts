@@ -35,6 +35,7 @@ describe("the command line", () => {
     [["submit", "a"], "there is no token"],
     [["submit", "a", ...token, "--nope"], "--nope"],
     [["submit", "a", ...token, "--url", "http://localhost"], "neither ws: nor wss:"],
+    [["submit", "a", ...token, "--url", "127.0.0.1:7777"], "--url: not a URL\n  See ARCP_URL or --url"],
     [["submit", "a", ...token, "--url", "ws://example.com"], "for all to read"],
     [["submit", "a", ...token, "--input", "{nope"], "--input is not JSON"],
     [["submit", "a", ...token, "--input", "no/such/file"], "neither JSON nor a file"],
@@ -236,8 +237,10 @@ layer(Served.layer)("against a runtime", (it) => {
       const wrong = yield* submit("greeter", "--token", "wrong")
       assert.include(wrong.stderr, "The runtime does not know this token")
       assert.strictEqual(wrong.exitCode, 5)
-      const nobody = yield* submit("greeter", "--url", "ws://127.0.0.1:9")
+      const nobody = yield* submit("greeter", "--url", "ws://127.0.0.1:9/agents?key=hidden")
       assert.include(nobody.stderr, "The runtime cannot be reached")
+      assert.include(nobody.stderr, "It should be at ws://127.0.0.1:9/agents: see")
+      assert.notInclude(nobody.stderr, "hidden")
       assert.strictEqual(nobody.exitCode, 5)
     })
   )

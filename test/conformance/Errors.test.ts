@@ -75,7 +75,7 @@ describe("Errors", () => {
       assert.deepStrictEqual(yield* failWith(peer, "declared"), {
         final_status: "error",
         code: "PERMISSION_DENIED",
-        message: "The agent failed",
+        message: "The agent failed: Spilled",
         retryable: false,
         details: { agent_error: { _tag: "Spilled", litres: 2 } }
       })
