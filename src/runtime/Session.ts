@@ -146,16 +146,18 @@ export const make = (surroundings: Surroundings, agreement: Agreement): Session 
   return session
 }
 
-const closed = Effect.fnUntraced(function* (session: Session, request: Ids.MessageId, reason: string) {
-  const id = yield* Dispatcher.replyId(session, request)
-  yield* SessionOutbox.reply(session.outbox, {
+const closed = (
+  session: Session,
+  request: Ids.MessageId,
+  reason: string
+): Effect.Effect<Extract<Message.FromRuntime, { readonly type: "session.closed" }>> =>
+  Effect.map(Dispatcher.replyId(session, request), (id) => ({
     arcp: "1.1",
     id,
     type: "session.closed",
     session_id: session.id,
     payload: { reason }
-  })
-})
+  }))
 
 /**
  * Tells a connection whose epoch is over that a later one took its place, and closes it.
@@ -168,14 +170,7 @@ const closed = Effect.fnUntraced(function* (session: Session, request: Ids.Messa
  * @since 0.1.0
  */
 export const supersede = Effect.fnUntraced(function* (session: Session, connection: Connection.Line) {
-  const id = yield* Dispatcher.replyId(session, "msg_superseded" as Ids.MessageId)
-  const words = Codec.encode({
-    arcp: "1.1",
-    id,
-    type: "session.closed",
-    session_id: session.id,
-    payload: { reason: "superseded" }
-  })
+  const words = Codec.encode(yield* closed(session, "msg_superseded" as Ids.MessageId, "superseded"))
   yield* Effect.ignore(Effect.timeoutOption(connection.send([words]), farewellTimeout))
   yield* connection.close(Connection.close.normal)
   return "superseded" as const
@@ -188,15 +183,15 @@ const farewell = Effect.fnUntraced(function* (
   outcome: Link.Outcome
 ): Effect.fn.Return<End> {
   const { line } = link
-  const leave = (words: Effect.Effect<void>, reason: Connection.CloseReason) =>
+  const leave = (words: ReadonlyArray<Message.FromRuntime>, reason: Connection.CloseReason, before = Effect.void) =>
     Effect.andThen(
-      Effect.timeoutOption(Effect.andThen(words, SessionOutbox.flushed(session.outbox)), farewellTimeout),
+      Effect.timeoutOption(Effect.andThen(before, SessionOutbox.part(session.outbox, link, words)), farewellTimeout),
       line.close(reason)
     )
   switch (outcome._tag) {
     case "Said": {
       const { id, payload, type } = outcome.message
-      const words = type === "session.close" ? closed(session, id, payload.reason ?? "client.close") : Effect.void
+      const words = type === "session.close" ? [yield* closed(session, id, payload.reason ?? "client.close")] : []
       yield* leave(words, Connection.close.normal)
       return "detached"
     }
@@ -205,23 +200,25 @@ const farewell = Effect.fnUntraced(function* (
         yield* SessionOutbox.detach(session.outbox, link)
         return yield* supersede(session, line)
       }
-      const words = closed(session, `msg_${outcome.reason}` as Ids.MessageId, outcome.reason)
-      yield* leave(words, Connection.close.goingAway)
+      yield* leave(
+        [yield* closed(session, `msg_${outcome.reason}` as Ids.MessageId, outcome.reason)],
+        Connection.close.goingAway
+      )
       return "over"
     }
     case "Malformed":
-      yield* leave(Effect.void, Connection.close.malformed)
+      yield* leave([], Connection.close.malformed)
       return "detached"
     case "Expired": {
       const message = "The credentials of the session have expired"
-      const words = Dispatcher.refuse(session, {}, new ArcpError.Unauthenticated({ message }))
-      yield* leave(words, Connection.close.refused)
+      const refusal = Dispatcher.refuse(session, {}, new ArcpError.Unauthenticated({ message }))
+      yield* leave([], Connection.close.refused, refusal)
       return "detached"
     }
     case "Lost": {
       const message = "Nothing was heard for two heartbeat intervals"
-      const words = Dispatcher.refuse(session, {}, new ArcpError.HeartbeatLost({ message }))
-      yield* leave(words, Connection.close.goingAway)
+      const refusal = Dispatcher.refuse(session, {}, new ArcpError.HeartbeatLost({ message }))
+      yield* leave([], Connection.close.goingAway, refusal)
       return "detached"
     }
   }
