@@ -22,8 +22,8 @@ export interface Ask {
 }
 
 /**
- * Decides whether a principal may watch a job of another. Nobody may, if nobody says otherwise. What may not be watched does not exist for
- * who asks.
+ * Decides whether a principal may watch a job of another. Nobody may, if nobody says otherwise, or the policy dies, which is logged. What
+ * may not be watched does not exist for who asks.
  *
  * @category services
  * @since 0.1.0

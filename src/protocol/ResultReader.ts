@@ -2,12 +2,13 @@
  * Reads a streamed result as it comes (§8.4), and keeps none of it: each chunk is checked and given on. What is to be had in one piece is put
  * together by `ResultAssembler`.
  *
- * Chunks count from 0 without a hole, and all are of one result. One that came before is passed over: whether it is the same nobody can tell,
- * since nothing was kept.
+ * Chunks count from 0 without a hole, and all are of one result. One that came before is passed over if it is the same, and an error if it is
+ * not. Of the last 1,024 chunks it is known how long they were, how they were encoded, and a digest of 32 bits: what differs by mistake is
+ * noticed there, what was made to have the same digest is not. Of older ones nothing is known, and they are passed over.
  *
  * @since 0.1.0
  */
-import { Result } from "effect"
+import { Hash, Result } from "effect"
 import * as ArcpError from "./ArcpError.ts"
 import type * as Ids from "./Ids.ts"
 import * as ResultAssembler from "./ResultAssembler.ts"
@@ -36,7 +37,29 @@ export interface ResultReader {
   /** The first half of a character, if the last chunk was cut there. */
   half: string
   isLast: boolean
+  /** The latest chunks, each in the place that its number has among so many. */
+  readonly seen: Array<Print>
 }
+
+/** By what a chunk is known again. */
+interface Print {
+  readonly length: number
+  readonly digest: number
+  readonly encoding: ResultAssembler.Chunk["encoding"]
+  readonly more: boolean
+}
+
+const maxSeen = 1024
+
+const printOf = ({ data, encoding, more }: ResultAssembler.Chunk): Print => ({
+  length: data.length,
+  digest: Hash.string(data),
+  encoding,
+  more
+})
+
+const isSame = (a: Print, b: Print) =>
+  a.length === b.length && a.digest === b.digest && a.encoding === b.encoding && a.more === b.more
 
 /**
  * A result of which nothing has come yet.
@@ -44,7 +67,14 @@ export interface ResultReader {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (): ResultReader => ({ resultId: undefined, next: 0, bytes: 0, half: "", isLast: false })
+export const make = (): ResultReader => ({
+  resultId: undefined,
+  next: 0,
+  bytes: 0,
+  half: "",
+  isLast: false,
+  seen: []
+})
 
 const invalid = (result_id: string, field: string, problem: string) =>
   ArcpError.invalidField(field, problem, { result_id })
@@ -66,13 +96,19 @@ export const take = (
   if (result_id !== self.resultId) {
     return Result.fail(invalid(result_id, "result_id", `the chunks before are of ${self.resultId}`))
   }
-  if (chunk_seq < self.next) return Result.succeed(nothing)
+  if (chunk_seq < self.next) {
+    const isOld = chunk_seq < self.next - maxSeen
+    return isOld || isSame(self.seen[chunk_seq % maxSeen]!, printOf(chunk))
+      ? Result.succeed(nothing)
+      : Result.fail(invalid(result_id, "chunk_seq", `chunk ${chunk_seq} came twice, with different contents`))
+  }
   if (chunk_seq > self.next) {
     return Result.fail(invalid(result_id, "chunk_seq", `expected ${self.next}, not ${chunk_seq}`))
   }
   if (self.isLast) return Result.fail(invalid(result_id, "chunk_seq", `chunk ${chunk_seq} came after the last one`))
   const content = ResultAssembler.contentOf(chunk)
   if (Result.isFailure(content)) return Result.fail(content.failure)
+  self.seen[chunk_seq % maxSeen] = printOf(chunk)
   self.next++
   self.isLast = !more
   return Result.succeed(

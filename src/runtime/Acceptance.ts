@@ -259,36 +259,42 @@ export const make = Effect.fnUntraced(function* (options: {
           account = yield* openAccount(record.id, lease, parent)
           const acceptance = yield* store.accept(record, ask.claim)
           if (acceptance._tag !== "Accepted") return acceptance
-          yield* journal.open(record)
-          yield* told(record)
-          yield* runner.start({
-            record,
-            epoch: 1,
-            principal: ask.principal,
-            prepared,
-            turn,
-            guard: yield* LeaseGuard.make(lease, { account, parent: parent?.job.guard }),
-            account,
-            parent: parent?.job,
-            detached: parent?.detached ?? false,
-            span: ask.span,
-            services: leased,
-            delegate: options.delegate,
-            credentials: credentials.available ? credentials.current(record.id) : Effect.succeed([]),
-            onConcluded: credentials.available ? credentials.revokeAll(record.id) : Effect.void,
-            scope: options.scope,
-            onStart: (job) => {
-              place.kept = true
-              turn?.begin(job)
-              running.set(record.id, job)
-            },
-            onEnd: () => {
-              running.delete(record.id)
-              place.leave()
-              options.onEnd()
-            }
+          const begin = Effect.gen(function* () {
+            yield* journal.open(record)
+            const guard = yield* LeaseGuard.make(lease, { account, parent: parent?.job.guard })
+            yield* told(record)
+            yield* runner.start({
+              record,
+              epoch: 1,
+              principal: ask.principal,
+              prepared,
+              turn,
+              guard,
+              account,
+              parent: parent?.job,
+              detached: parent?.detached ?? false,
+              span: ask.span,
+              services: leased,
+              delegate: options.delegate,
+              credentials: credentials.available ? credentials.current(record.id) : Effect.succeed([]),
+              onConcluded: credentials.available ? credentials.revokeAll(record.id) : Effect.void,
+              scope: options.scope,
+              onStart: (job) => {
+                place.kept = true
+                turn?.begin(job)
+                running.set(record.id, job)
+              },
+              onEnd: () => {
+                running.delete(record.id)
+                place.leave()
+                options.onEnd()
+              }
+            })
+            return { _tag: "Started", record } as const
           })
-          return { _tag: "Started", record } as const
+          // Stored it is there for all: without an end its key would stand for a job that never has one.
+          const giveUp = Effect.andThen(runner.giveUp({ record, epoch: 1 }), Effect.sync(options.onEnd))
+          return yield* Effect.onError(begin, () => (place.kept ? Effect.void : giveUp))
         }).pipe(
           Effect.onExit((exit) =>
             Exit.isSuccess(exit) && exit.value._tag === "Started"

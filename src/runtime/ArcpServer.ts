@@ -17,7 +17,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, Option, Semaphore } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type * as Authenticator from "../authority/Authenticator.ts"
 import * as Budgets from "../authority/Budgets.ts"
@@ -32,6 +32,7 @@ import * as Connection from "../session/Connection.ts"
 import * as Listener from "../session/Listener.ts"
 import * as AgentRegistry from "./AgentRegistry.ts"
 import * as Handshake from "./Handshake.ts"
+import * as Strangers from "./internal/strangers.ts"
 import * as JobJournal from "./JobJournal.ts"
 import * as Jobs from "./Jobs.ts"
 import * as JobStore from "./JobStore.ts"
@@ -60,14 +61,17 @@ export const layer: Layer.Layer<
     const listener = yield* Listener.Listener
     const sessions = yield* Sessions.Sessions
     const handshake = yield* Handshake.make
-    const strangers = yield* Semaphore.make(config.maxGreeting)
+    const strangers = Strangers.make(config.maxGreeting, config.maxGreetingPerAddress)
 
     /** Who does not say who they are takes one of a bounded number of places, for a bounded time. */
     const greet = (connection: Connection.Connection<Message.FromClient>) =>
-      Effect.flatMap(strangers.withPermitsIfAvailable(1)(handshake(connection)), (greeted) =>
-        Option.isSome(greeted)
-          ? Effect.succeed(greeted.value)
-          : Effect.as(connection.close(Connection.close.overloaded), Option.none<Handshake.Greeted>())
+      Effect.acquireUseRelease(
+        Effect.sync(() => Strangers.enter(strangers, connection.peer)),
+        (leave) =>
+          leave === undefined
+            ? Effect.as(connection.close(Connection.close.overloaded), Option.none<Handshake.Greeted>())
+            : handshake(connection),
+        (leave) => Effect.sync(() => leave?.())
       )
 
     yield* listener.listen((connection) =>

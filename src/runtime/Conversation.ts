@@ -86,42 +86,40 @@ const farewell = Effect.fnUntraced(function* (
   outcome: Link.Outcome
 ): Effect.fn.Return<End> {
   const { line } = link
-  const sayClosed = (request: Ids.MessageId, reason: string) =>
-    Effect.flatMap(closed(session, request, reason), (words) => SessionOutbox.reply(session.outbox, words))
-  const leave = (words: Effect.Effect<void>, reason: Connection.CloseReason) =>
+  const leave = (words: ReadonlyArray<Message.FromRuntime>, reason: Connection.CloseReason, before = Effect.void) =>
     Effect.andThen(
-      Effect.timeoutOption(Effect.andThen(words, SessionOutbox.flushed(session.outbox)), farewellTimeout),
+      Effect.timeoutOption(Effect.andThen(before, SessionOutbox.part(session.outbox, link, words)), farewellTimeout),
       line.close(reason)
     )
   switch (outcome._tag) {
     case "Said": {
       const { id, payload, type } = outcome.message
-      const words = type === "session.close" ? sayClosed(id, payload.reason ?? "client.close") : Effect.void
+      const words = type === "session.close" ? [yield* closed(session, id, payload.reason ?? "client.close")] : []
       yield* leave(words, Connection.close.normal)
       return "detached"
     }
     case "Dismissed": {
-      if (outcome.reason === "superseded") {
+      const { reason } = outcome
+      if (reason === "superseded") {
         yield* SessionOutbox.detach(session.outbox, link)
         return yield* supersede(session, line)
       }
-      const words = sayClosed(`msg_${outcome.reason}` as Ids.MessageId, outcome.reason)
-      yield* leave(words, Connection.close.goingAway)
+      yield* leave([yield* closed(session, `msg_${reason}` as Ids.MessageId, reason)], Connection.close.goingAway)
       return "over"
     }
     case "Malformed":
-      yield* leave(Effect.void, Connection.close.malformed)
+      yield* leave([], Connection.close.malformed)
       return "detached"
     case "Expired": {
       const message = "The credentials of the session have expired"
-      const words = Dispatcher.refuse(session, {}, new ArcpError.Unauthenticated({ message }))
-      yield* leave(words, Connection.close.refused)
+      const refusal = Dispatcher.refuse(session, {}, new ArcpError.Unauthenticated({ message }))
+      yield* leave([], Connection.close.refused, refusal)
       return "detached"
     }
     case "Lost": {
       const message = "Nothing was heard for two heartbeat intervals"
-      const words = Dispatcher.refuse(session, {}, new ArcpError.HeartbeatLost({ message }))
-      yield* leave(words, Connection.close.goingAway)
+      const refusal = Dispatcher.refuse(session, {}, new ArcpError.HeartbeatLost({ message }))
+      yield* leave([], Connection.close.goingAway, refusal)
       return "detached"
     }
   }

@@ -68,6 +68,8 @@ export interface JobRunner {
    * end in time.
    */
   readonly start: (job: Run) => Effect.Effect<void>
+  /** Ends a job that was accepted and could not be started. */
+  readonly giveUp: (job: Pick<Run, "epoch" | "record">) => Effect.Effect<void>
 }
 
 /**
@@ -87,7 +89,10 @@ export const make: Effect.Effect<
   const contextOf = yield* JobContext.factory
 
   /** Writes the outcome, in one step with the decision what it is. */
-  const conclude = Effect.fnUntraced(function* ({ epoch, record }: Run, outcome: JobOutcome.JobOutcome) {
+  const conclude = Effect.fnUntraced(function* (
+    { epoch, record }: Pick<Run, "epoch" | "record">,
+    outcome: JobOutcome.JobOutcome
+  ) {
     const completed = Timestamp.format(yield* Clock.currentTimeMillis)
     const characters = JobOutcome.lengthOf(outcome, config.maxPayload) + JSON.stringify(record.lease).length
     const { cancel, final } = yield* store.conclude(record.id, outcome.final, characters)
@@ -298,7 +303,10 @@ export const make: Effect.Effect<
     )
   })
 
-  return { start }
+  const giveUp: JobRunner["giveUp"] = (job) =>
+    survived("The outcome of a job that could not be started was not written")(conclude(job, JobOutcome.notStarted))
+
+  return { start, giveUp }
 })
 
 /** Goes on, and says so, where something died that must not keep a job from its end. */

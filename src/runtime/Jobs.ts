@@ -250,12 +250,20 @@ export const layer: Layer.Layer<
         return Effect.map(left, (amounts) => Option.some(Budget.toNumbers(amounts)))
       })
 
+    /** A policy that dies has not allowed it: any other answer would tell that the job is there. */
+    const watched = (ask: ObserverPolicy.Ask): Effect.Effect<boolean> =>
+      Effect.suspend(() => policy(ask)).pipe(
+        Effect.catchCause((cause) =>
+          Effect.as(Effect.logError("The policy of who may watch a job died, which refuses it", cause), false)
+        )
+      )
+
     /** Unknown jobs and those that may not be seen get the same answer. */
     const visible = Effect.fnUntraced(function* (principal: Authenticator.Principal, job: Ids.JobId) {
       const stored = yield* store.get(job)
       if (Option.isNone(stored)) return yield* notFound(job)
       const { agent, principal: owner } = stored.value.record
-      const allowed = owner === principal.id || (yield* policy({ observer: principal, owner, job, agent }))
+      const allowed = owner === principal.id || (yield* watched({ observer: principal, owner, job, agent }))
       return allowed ? stored.value : yield* notFound(job)
     })
 

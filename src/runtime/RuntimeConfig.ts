@@ -60,6 +60,11 @@ export interface RuntimeConfig {
   readonly maxSubmissionsPerMinute: number
   /** Connections that have not yet said who they are. */
   readonly maxGreeting: number
+  /**
+   * Of these, those from one address, or one /64 network of IPv6, where the listener tells it. Behind a proxy all have the address of that:
+   * there it is as well to be `maxGreeting`.
+   */
+  readonly maxGreetingPerAddress: number
   /** Sessions, attached or not, of one principal. */
   readonly maxSessionsPerPrincipal: number
   /** Ended jobs that can still be looked up. */
@@ -131,6 +136,7 @@ export const defaults: RuntimeConfig = {
   maxResult: 256 * 1024 * 1024,
   maxSubmissionsPerMinute: Number.POSITIVE_INFINITY,
   maxGreeting: 256,
+  maxGreetingPerAddress: 128,
   maxSessionsPerPrincipal: 1000,
   maxEndedJobs: 10_000,
   pacingWindow: 1024 * 1024,

@@ -310,14 +310,20 @@ export const detach = (self: SessionOutbox, link: Link.Link): Effect.Effect<void
   })
 
 /**
- * Done once all answers queued before have been written.
+ * Says the last of a connection: after all answers that are queued, and with nothing behind it. What jobs say from now on is for the next
+ * connection. Done once it is written.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const flushed = (self: SessionOutbox): Effect.Effect<void> =>
+export const part = (
+  self: SessionOutbox,
+  link: Link.Link,
+  words: ReadonlyArray<Message.FromRuntime>
+): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     const done = () => resume(Effect.void)
+    link.parting = words.map(Codec.encode)
     self.afterWrite.push(done)
     Writer.wake(self)
     return Effect.sync(() => {

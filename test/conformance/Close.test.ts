@@ -80,6 +80,37 @@ describe("Close", () => {
     )
   )
 
+  verifies(
+    "C-047",
+    "is the last word: what jobs say is for the next connection, whatever was asked in the same breath",
+    () =>
+      onStage(() =>
+        Effect.gen(function* () {
+          const peer = yield* TestPeer.connect
+          const ticket = ticketOf(yield* peer.hello())
+          for (let index = 0; index < 60; index++) yield* sendSubmit(peer, "tck-echo", index)
+          yield* peer.send({ type: "session.close" })
+          const said = yield* peer.until("session.closed")
+          const jobs = said.flatMap(({ job_id, type }) => (type === "job.accepted" ? [job_id!] : []))
+          assert.strictEqual(jobs.length, 60)
+          yield* settled
+          assert.deepStrictEqual(
+            (yield* peer.drain).map(({ type }) => type),
+            []
+          )
+          assert.strictEqual((yield* peer.closed).code, 1000)
+          const last = Math.max(0, ...seqs(said).map((seq) => seq ?? 0))
+          const back = yield* rejoin(ticket, { last })
+          yield* settled
+          const ends = [...said, ...(yield* back.peer.drain)].filter(({ type }) => type === "job.result")
+          assert.sameMembers(
+            ends.map(({ job_id }) => job_id),
+            jobs
+          )
+        })
+      )
+  )
+
   it.effect("comes after the answer to a request that takes its time", () =>
     onStage(
       () =>

@@ -294,6 +294,43 @@ describe("Subscription", () => {
       ).pipe(Effect.provide(permissive))
     )
 
+    for (const [how, policy] of [
+      ["dies", () => Effect.die("the directory is down")],
+      [
+        "throws",
+        () => {
+          throw new Error("the directory is down")
+        }
+      ],
+      ["is interrupted", () => Effect.interrupt]
+    ] as const) {
+      it.effect(`that ${how} has refused, and nobody can tell by it that there is such a job`, () => {
+        const errors: Array<unknown> = []
+        const capture = Logger.make<unknown, void>(({ logLevel, message }) => {
+          if (logLevel === "Error") errors.push(Array.isArray(message) ? message[0] : message)
+        })
+        return onStage(
+          () =>
+            Effect.gen(function* () {
+              const owner = yield* join()
+              const job = yield* enter(owner, "a")
+              const observer = yield* join(other)
+              const answersTo = Effect.fnUntraced(function* (type: string, job_id: string) {
+                yield* observer.send({ type, payload: { job_id } })
+                const { payload, type: kind } = yield* answer(observer)
+                return JSON.stringify([kind, payload["code"], payload["message"]]).replaceAll(job_id, "")
+              })
+              const unknown = `job_${"0".repeat(26)}`
+              for (const type of ["job.subscribe", "job.cancel"]) {
+                assert.strictEqual(yield* answersTo(type, job), yield* answersTo(type, unknown))
+              }
+              assert.deepStrictEqual(errors, Array(2).fill("The policy of who may watch a job died, which refuses it"))
+            }),
+          { tokens: principals }
+        ).pipe(Effect.provide([ObserverPolicy.layer(policy), Logger.layer([capture])]))
+      })
+    }
+
     it.effect("that takes its time misses nothing of the job meanwhile", () =>
       onStage(
         (stage) =>

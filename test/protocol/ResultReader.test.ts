@@ -91,6 +91,34 @@ describe("reading a streamed result", () => {
     assert.deepStrictEqual(read([], 0), [])
   })
 
+  it.each([
+    ["another text", { data: "b" }],
+    ["a longer one", { data: "aa" }],
+    ["an empty one", { data: "" }],
+    ["another end", { more: false }],
+    ["another encoding", { encoding: "base64" }]
+  ] as const)("stops at a chunk that comes again with %s", (_, change) => {
+    const again = (behind: number) =>
+      read([
+        ...Array.from({ length: behind + 1 }, (_, index) => chunk(index, index === 0 ? "a" : "x")),
+        chunk(0, "a", change)
+      ])
+    const problem = "chunk_seq: chunk 0 came twice, with different contents"
+    assert.strictEqual(again(0), problem)
+    assert.strictEqual(again(1023), problem)
+    // Of what came longer ago nothing is known.
+    assert.isArray(again(1024))
+  })
+
+  it("keeps no more of a long result than of a short one", () => {
+    const reader = ResultReader.make()
+    for (let seq = 0; seq < 5000; seq++)
+      assert.isTrue(Result.isSuccess(ResultReader.take(reader, chunk(seq, `${seq}`))))
+    assert.isTrue(Result.isSuccess(ResultReader.take(reader, chunk(4000, "4000"))))
+    assert.isTrue(Result.isFailure(ResultReader.take(reader, chunk(4000, "4001"))))
+    assert.strictEqual(reader.seen.length, 1024)
+  })
+
   it.each(["A", "AA", "AAA", "AB==", "AA==\n", "AA= =", "A-_=", "AA==AA==", "=AAA", "ÄÄÄÄ"])(
     "takes no base64 that has two spellings: %j",
     (data) => {

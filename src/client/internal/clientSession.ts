@@ -18,6 +18,7 @@ import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
 import * as Pace from "./pace.ts"
 import * as Requests from "./requests.ts"
+import * as Unclaimed from "./unclaimed.ts"
 
 /** The bounds of what a client holds. */
 export interface Limits {
@@ -67,6 +68,8 @@ export interface ClientSession {
   readonly held: Map<Ids.JobId, Held>
   /** Children that are followed, and that nobody has taken; once they have ended, with what they weigh. Oldest first. */
   readonly untaken: Map<Ids.JobId, { readonly child: Children.Child; weight: number }>
+  /** Jobs that run, and that nobody here has a handle of. */
+  readonly unclaimed: Unclaimed.Unclaimed
   readonly pings: Map<string, Deferred.Deferred<void, ClientError.SessionLost>>
   /** Opened when the connection, waiting for a slow reader, may go on. */
   readonly space: Latch.Latch
@@ -117,6 +120,8 @@ export const make = (options: {
     pace: Pace.make(options.lastSeq, paced, Feature.windowOf(declaration)),
     held: new Map(),
     untaken: new Map(),
+    // As much as one job that somebody has a handle of.
+    unclaimed: Unclaimed.make(options.limits.eventBytes + options.limits.resultBytes),
     pings: new Map(),
     space: Latch.makeUnsafe(true),
     farewell: Deferred.makeUnsafe(),
@@ -164,6 +169,7 @@ export const lose = (self: ClientSession, error: ClientError.SessionLost): void 
   for (const observers of self.observers.values()) for (const observer of observers) Job.lose(observer, error)
   self.jobs.clear()
   self.untaken.clear()
+  Unclaimed.clear(self.unclaimed)
   self.observers.clear()
   self.pings.clear()
   releaseHeld(self)
@@ -191,6 +197,12 @@ const releaseHeld = (self: ClientSession) => {
   self.held.clear()
   self.heldCount = 0
   self.heldBytes = 0
+}
+
+/** Lets go of a job that nobody here has a handle of: whatever still comes for it is none of ours. */
+export const forget = (self: ClientSession, id: Ids.JobId): void => {
+  self.jobs.delete(id)
+  settle(self, id)
 }
 
 /** Nothing more is to be heard of a job. */

@@ -12,6 +12,7 @@ import * as Family from "./family.ts"
 import * as Job from "./job.ts"
 import * as Pace from "./pace.ts"
 import * as Requests from "./requests.ts"
+import * as Unclaimed from "./unclaimed.ts"
 
 type ClientSession = ClientSession.ClientSession
 
@@ -51,6 +52,7 @@ const tellHeld = (self: ClientSession, job: Job.Job, message: JobMessage.Event):
 /** What an event of one of our own jobs means beyond itself. */
 const heardOf = (self: ClientSession, job: Job.Job, event: JobEvent.JobEvent): void => {
   Family.told(self, job)
+  Unclaimed.told(self.unclaimed, job.id)
   if (!JobEvent.is(event, "delegate")) return
   const child = Family.delegated(self, job, event.body)
   if (child !== undefined) unhold(self, child)
@@ -86,8 +88,8 @@ export const finishUnread = (self: ClientSession, job: Job.Job, message: string)
 }
 
 const forget = (self: ClientSession, job: Job.Job) => {
-  self.jobs.delete(job.id)
-  ClientSession.settle(self, job.id)
+  ClientSession.forget(self, job.id)
+  Unclaimed.remove(self.unclaimed, job.id)
   // Some peers acknowledge a cancellation by the job's end alone (§7.4).
   for (let cancel = Requests.cancelOf(self.requests, job.id); cancel !== undefined;) {
     Requests.cancelled(self.requests, cancel)

@@ -20,6 +20,7 @@ import * as EventBuffer from "./eventBuffer.ts"
 import * as Job from "./job.ts"
 import * as Observation from "./observation.ts"
 import * as Target from "./target.ts"
+import * as Unclaimed from "./unclaimed.ts"
 
 type ClientSession = ClientSession.ClientSession
 
@@ -38,7 +39,17 @@ const add = (self: ClientSession, parent: Job.Job, facts: Children.Facts): Job.J
   if (job === undefined) ClientSession.settle(self, facts.id)
   else if (job.handles === 0) self.untaken.set(facts.id, { child, weight: 0 })
   Children.add(parent.children, child)
+  // One that is known may be waited for by a submit of our own.
+  if (job !== undefined && known === undefined) Unclaimed.add(self.unclaimed, job, () => release(self, child, job))
+  Unclaimed.told(self.unclaimed, parent.id, EventBuffer.weigh(facts))
   return job
+}
+
+/** A child that nobody has taken is kept no longer: whoever takes it reads it from the runtime. */
+const release = (self: ClientSession, child: Children.Child, { id }: Job.Job): void => {
+  child.job = undefined
+  self.untaken.delete(id)
+  ClientSession.forget(self, id)
 }
 
 const follow = (self: ClientSession, parent: Job.Job, { agent, id, lease }: Children.Facts): Job.Job => {
@@ -136,6 +147,7 @@ const take = (self: ClientSession, child: Children.Child): Job.Job | undefined =
     self.untaken.delete(job.id)
     self.untakenWeight -= untaken.weight
   }
+  Unclaimed.remove(self.unclaimed, job.id)
   job.handles++
   EventBuffer.keep(job.events)
   return job

@@ -19,12 +19,12 @@ import * as Job from "./job.ts"
 import * as Observation from "./observation.ts"
 import * as Pace from "./pace.ts"
 import * as Requests from "./requests.ts"
+import * as Unclaimed from "./unclaimed.ts"
 
 type ClientSession = ClientSession.ClientSession
 
 const maxHeld = 1024
 const maxHeldBytes = 4 * 1024 * 1024
-const maxUnclaimed = 1024
 /** What one weighs that nobody weighs. */
 const unheldWeight = 1024
 
@@ -144,7 +144,10 @@ const onAccepted = (self: ClientSession, message: JobMessage.Accepted) => {
     ClientSession.settle(self, payload.job_id)
     return ignored(message.type, "no submit waits for it")
   }
-  if (request !== undefined) Requests.accept(self.requests, request, job)
+  if (request !== undefined) {
+    Unclaimed.remove(self.unclaimed, job.id)
+    Requests.accept(self.requests, request, job)
+  }
   ClientSession.releaseUnclaimed(self)
   return undefined
 }
@@ -173,9 +176,7 @@ const adopt = (
 ): Job.Job | undefined => {
   const { payload } = message
   const traceId = message.trace_id ?? request?.traceId
-  if (traceId === undefined || (request === undefined && (!self.declared || self.jobs.size >= maxUnclaimed))) {
-    return undefined
-  }
+  if (traceId === undefined || (request === undefined && !self.declared)) return undefined
   const now = self.clock.currentTimeMillisUnsafe()
   const job = Job.make({
     accepted: payload,
@@ -187,6 +188,7 @@ const adopt = (
     numbered: self.declared
   })
   self.jobs.set(job.id, job)
+  if (request === undefined) Unclaimed.add(self.unclaimed, job, () => ClientSession.forget(self, job.id))
   Delivery.unhold(self, job)
   return job
 }

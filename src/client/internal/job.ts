@@ -26,6 +26,8 @@ export interface Followed {
   readonly events: EventBuffer.EventBuffer
   readonly outcome: Deferred.Deferred<AgentOutcome.AgentOutcome>
   assembly: Result.Result<ResultAssembler.ResultAssembler, ResultAssembler.AssemblyError>
+  /** What the chunks that were put together weigh in memory, in bytes. */
+  assembled: number
   /** Bytes of a streamed result that have come in. */
   received: number
   /** Open while there is more of them than was said, or the job has ended. */
@@ -74,6 +76,7 @@ export const follow = (options: {
   events: options.events,
   outcome: Deferred.makeUnsafe(),
   assembly: Result.succeed(ResultAssembler.make(options.maxResultBytes)),
+  assembled: 0,
   received: 0,
   arrivals: Latch.makeUnsafe(false),
   streamed: undefined,
@@ -154,6 +157,7 @@ const kept = 256 * 1024
 /** Somebody reads the result as it comes: it is not put together besides. */
 export const readAsStream = (self: Followed): void => {
   EventBuffer.shrink(self.events, kept)
+  self.assembled = 0
   self.assembly = Result.fail(
     new ArcpError.InvalidRequest({
       message: "The result was read as a stream, and is not kept",
@@ -183,6 +187,7 @@ export const tell = (
   if (event.kind === "result_chunk") {
     const chunk = event.body as ResultAssembler.Chunk
     self.assembly = Result.flatMap(self.assembly, (assembler) => ResultAssembler.add(assembler, chunk))
+    self.assembled = Result.isSuccess(self.assembly) ? self.assembled + weight : 0
     self.received += ResultAssembler.sizeOf(chunk)
     self.arrivals.openUnsafe()
   }
@@ -200,6 +205,7 @@ const end = (self: Followed, finalStatus: string, outcome: AgentOutcome.AgentOut
   self.finalStatus = finalStatus
   // The chunks are in the outcome now, or of no use.
   self.assembly = Result.succeed(ResultAssembler.make(0))
+  self.assembled = 0
   Deferred.doneUnsafe(self.outcome, Exit.succeed(outcome))
   self.arrivals.openUnsafe()
 }

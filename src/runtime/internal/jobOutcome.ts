@@ -49,6 +49,9 @@ const failed = (final: Job.Final, error: ArcpError.ArcpError): JobOutcome => ({ 
 
 const internal = (message: string) => new ArcpError.InternalError({ message })
 
+/** What comes of a job that was accepted, and whose agent never ran. */
+export const notStarted: JobOutcome = failed("error", internal("The job could not be started"))
+
 /** What comes of a job whose agent ended by itself; a result may have so many characters. */
 export const ofExit = Effect.fnUntraced(function* (
   exit: Exit.Exit<Json.Json | JobContext.StreamedResult, ArcpError.ArcpError>,

@@ -3,6 +3,7 @@
  * it is over says so.
  */
 import { Deferred, type Effect, type Fiber } from "effect"
+import type * as Frame from "../../protocol/Frame.ts"
 import type * as SessionMessage from "../../protocol/SessionMessage.ts"
 import type * as Connection from "../../session/Connection.ts"
 import type * as SessionStore from "../SessionStore.ts"
@@ -46,6 +47,10 @@ export interface Link {
   isWriting: boolean
   /** Who writes, as long as there is something to write. */
   writer: Fiber.Fiber<void> | undefined
+  /** What to say last, once that is settled: answers that wait go before it, and what jobs say stays where it is. */
+  parting: ReadonlyArray<Frame.Frame> | undefined
+  /** Whether that was said: nothing follows it. */
+  hasParted: boolean
   /** When a write that has begun must be done. */
   writtenAt: number
   /** When a client that owes acknowledgements must have acknowledged something. */
@@ -78,6 +83,8 @@ export const make = (
   reader: undefined,
   isWriting: false,
   writer: undefined,
+  parting: undefined,
+  hasParted: false,
   writtenAt: never,
   takenAt: never,
   progress: 0

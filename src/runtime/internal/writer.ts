@@ -47,13 +47,14 @@ export const stop = (link: Link.Link): Effect.Effect<void> =>
     return link.writer === undefined ? Effect.void : Fiber.interrupt(link.writer)
   })
 
-const hasWork = ({ afterWrite, answers, delivery }: Outbox.Outbox): boolean =>
-  answers.queue.length > 0 || afterWrite.length > 0 || (delivery !== undefined && delivery.marked.size > 0)
+const hasWork = ({ afterWrite, answers, delivery }: Outbox.Outbox, { hasParted }: Link.Link): boolean =>
+  !hasParted &&
+  (answers.queue.length > 0 || afterWrite.length > 0 || (delivery !== undefined && delivery.marked.size > 0))
 
 const write = Effect.fnUntraced(
   function* (self: Outbox.Outbox, link: Link.Link, first: Effect.Effect<void, Link.Failure>) {
     yield* first
-    while (hasWork(self)) {
+    while (hasWork(self, link)) {
       // Whoever woke us runs on first: what it still has to say goes out in the same write.
       yield* Effect.yieldNow
       yield* turn(self, link)
@@ -69,12 +70,15 @@ const turn = Effect.fnUntraced(function* (self: Outbox.Outbox, link: Link.Link) 
   const written = self.afterWrite.splice(0)
   const batch = Batch.make(self.last)
   const { delivery } = self
+  const { parting } = link
   Batch.addAnswers(batch, self.answers.queue, self)
-  if (delivery !== undefined) yield* Delivery.collect(self, delivery, batch)
+  if (parting !== undefined) batch.frames.push(...parting)
+  else if (delivery !== undefined) yield* Delivery.collect(self, delivery, batch)
   yield* commit(self, link, batch)
   yield* send(self, link, batch.frames)
+  link.hasParted = parting !== undefined
   for (const done of written) done()
-  if (delivery === undefined) return
+  if (delivery === undefined || link.hasParted) return
   yield* Delivery.sent(self, delivery, batch)
   yield* warn(self, delivery)
 })
