@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber, Result, Schema, Stream } from "effect"
+import { Clock, Deferred, Effect, Fiber, Result, Schema, Stream } from "effect"
 import * as ClientSession from "../../src/client/internal/clientSession.ts"
 import * as Inbound from "../../src/client/internal/inbound.ts"
 import * as Unclaimed from "../../src/client/internal/unclaimed.ts"
@@ -154,6 +154,66 @@ describe("jobs that nobody has a handle of", () => {
       assert.strictEqual(yield* job.result, "done")
       const error = yield* Fake.failed(Stream.runDrain(job.events))
       assert.deepStrictEqual([error._tag, error.details], ["ResumeWindowExpired", { dropped: 1 }])
+    })
+  )
+
+  it.effect("count also where a submit of this process was for them, and was interrupted", () =>
+    Effect.gen(function* () {
+      const runtime = yield* Fake.make()
+      const client = yield* Fake.connect(runtime, { limits, ...Fake.plain }, Fake.declared)
+      const ask = (key: string) => Effect.forkChild(client.run("a", 1, { idempotencyKey: key }))
+      const answer = Effect.fnUntraced(function* (jobId: string) {
+        yield* runtime.say(Fake.accept(yield* runtime.hear("job.submit"), jobId))
+        yield* Fake.settled
+      })
+      const gone = yield* ask("gone")
+      yield* answer("job_gone")
+      const one = yield* ask("kept")
+      yield* answer("job_kept")
+      const other = yield* ask("kept")
+      yield* answer("job_kept")
+      yield* runtime.say(chunk("job_gone", 1, 0, "one "), chunk("job_kept", 2, 0, "one "))
+      yield* Fiber.interrupt(gone)
+      // Somebody else still waits for the same job.
+      yield* Fiber.interrupt(other)
+      let seq = 2
+      for (let index = 0; index < 100; index++) {
+        yield* runtime.say(accepted(`job_${index}`), chunk(`job_${index}`, ++seq, 0, "x".repeat(16 * 1024)))
+      }
+      const again = yield* ask("gone")
+      yield* answer("job_gone")
+      for (const job_id of ["job_gone", "job_kept"]) {
+        yield* runtime.say(chunk(job_id, ++seq, 1, "two"), {
+          ...Fake.result(job_id, ++seq, undefined),
+          job_seq: 3,
+          payload: { final_status: "success", result_id: "res_1", result_size: 7 }
+        })
+      }
+      assert.strictEqual(yield* Fiber.join(one), "one two")
+      const error = yield* Fake.failed(Fiber.join(again))
+      assert.deepStrictEqual([error._tag, error.details], ["ResumeWindowExpired", { dropped: 1 }])
+    })
+  )
+
+  it.effect("leave nobody waiting who has to do with them all the same", () =>
+    Effect.gen(function* () {
+      const { hear, self } = yield* session
+      for (const parent of ["job_a", "job_b"]) {
+        yield* hear(accepted(parent))
+        Unclaimed.remove(self.unclaimed, parent as Ids.JobId)
+      }
+      yield* hear(accepted("job_child"))
+      const child = self.jobs.get("job_child" as Ids.JobId)!
+      for (const [index, parent] of ["job_a", "job_b"].entries()) {
+        const delegate = { child_job_id: "job_child", delegate_id: "d", agent: "a@1.0.0" }
+        yield* hear(Fake.event(parent, index + 1, "delegate", delegate))
+      }
+      for (let index = 0; index < 1024; index++) yield* hear(accepted(`job_${index}`))
+      assert.isFalse(self.jobs.has(child.id))
+      assert.strictEqual(self.untaken.size, 0)
+      const outcome = yield* Deferred.await(child.outcome)
+      assert.strictEqual(outcome._tag === "Unknown" && outcome.error._tag, "ResumeWindowExpired")
+      assert.strictEqual(child.events.entries.length, 0)
     })
   )
 })

@@ -40,7 +40,9 @@ const add = (self: ClientSession, parent: Job.Job, facts: Children.Facts): Job.J
   else if (job.handles === 0) self.untaken.set(facts.id, { child, weight: 0 })
   Children.add(parent.children, child)
   // One that is known may be waited for by a submit of our own.
-  if (job !== undefined && known === undefined) Unclaimed.add(self.unclaimed, job, () => release(self, child, job))
+  if (job !== undefined && (known === undefined || self.unclaimed.entries.has(job.id))) {
+    Unclaimed.add(self.unclaimed, job, () => release(self, child, job))
+  }
   Unclaimed.told(self.unclaimed, parent.id, EventBuffer.weigh(facts))
   return job
 }

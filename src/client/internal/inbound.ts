@@ -146,6 +146,7 @@ const onAccepted = (self: ClientSession, message: JobMessage.Accepted) => {
   }
   if (request !== undefined) {
     Unclaimed.remove(self.unclaimed, job.id)
+    job.claims++
     Requests.accept(self.requests, request, job)
   }
   ClientSession.releaseUnclaimed(self)

@@ -60,6 +60,8 @@ export interface Job extends Followed {
   readonly acceptedAt: () => number
   /** How many were given out. */
   handles: number
+  /** Submits of ours that it answered, and whose callers have not gone. */
+  claims: number
 }
 
 export const follow = (options: {
@@ -112,7 +114,8 @@ export const make = (options: {
   agent: options.agent,
   traceId: options.traceId,
   acceptedAt: options.acceptedAt,
-  handles: 0
+  handles: 0,
+  claims: 0
 })
 
 /** Whether it is not known yet where the reading begins: then a frame with this place in the job's sequence is only noted. */
@@ -239,6 +242,17 @@ export const finishUnread = (self: Followed, message: string): void => {
     _tag: "Unknown",
     error: new ArcpError.InternalError({ message, details: { job_id: self.id } })
   })
+}
+
+/** It takes too much for one that nobody has: no more of it is kept, and whoever has to do with it all the same is told. */
+export const giveUp = (self: Followed): void => {
+  const error = EventBuffer.expired(self.cursor ?? 0)
+  close(self, error)
+  EventBuffer.discard(self.events)
+  self.assembly = Result.succeed(ResultAssembler.make(0))
+  self.assembled = 0
+  Deferred.doneUnsafe(self.outcome, Exit.succeed({ _tag: "Unknown", error }))
+  self.arrivals.openUnsafe()
 }
 
 /** The session has gone, and no more will be heard of the job. */

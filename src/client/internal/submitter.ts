@@ -17,6 +17,7 @@ import type * as Job from "./job.ts"
 import * as Requests from "./requests.ts"
 import * as Submission from "./submission.ts"
 import * as Target from "./target.ts"
+import * as Unclaimed from "./unclaimed.ts"
 
 type ClientSession = ClientSession.ClientSession
 
@@ -40,9 +41,13 @@ export const make = ({ context, conversation }: Surroundings) => {
     return session.declared || !session.traceIds.has(traced.success) ? Effect.succeed(traced.success) : fresh
   }
 
-  /** Nobody will ever hold the job. */
+  /** This caller will never hold the job. */
   const abandon = (session: ClientSession, job: Job.Job, cancelOnInterrupt: boolean) => {
+    job.claims--
     if (job.handles === 0) EventBuffer.discard(job.events)
+    if (job.handles === 0 && job.claims === 0 && session.jobs.get(job.id) === job) {
+      Unclaimed.add(session.unclaimed, job, () => ClientSession.forget(session, job.id))
+    }
     return cancelOnInterrupt ? Effect.ignore(Cancellation.cancel(session, job, "client.interrupt")) : Effect.void
   }
 

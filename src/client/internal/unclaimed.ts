@@ -1,12 +1,12 @@
 /**
- * Jobs that run and that nobody here has a handle of: those whose acceptance nobody waits for, and children that nobody has taken. What they
- * hold together is bounded, whatever the runtime says; for more the oldest are forgotten.
+ * Jobs that run and that nobody here has a handle of: those whose acceptance nobody waits for, those whose submits were interrupted, and
+ * children that nobody has taken. What they hold together is bounded, whatever the runtime says; for more the oldest are forgotten.
  *
  * What is forgotten is as if it had never been heard of: whoever asks for it after all is told what was missed, and reads it from the runtime.
  */
 import type * as Ids from "../../protocol/Ids.ts"
 import * as EventBuffer from "./eventBuffer.ts"
-import type * as Job from "./job.ts"
+import * as Job from "./job.ts"
 
 interface Entry {
   readonly job: Job.Job
@@ -42,7 +42,7 @@ const trim = (self: Unclaimed): void => {
   for (const [id, { forget, job }] of self.entries) {
     if (self.weight <= self.maxWeight && self.entries.size <= maxJobs) return
     remove(self, id)
-    EventBuffer.discard(job.events)
+    Job.giveUp(job)
     forget()
   }
 }
