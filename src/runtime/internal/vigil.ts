@@ -12,7 +12,7 @@ import * as Link from "./link.ts"
 import * as Writer from "./writer.ts"
 
 /** Of the interval of signs of life: how much earlier a ping is sent if others are sent then. */
-const leeway = 0.01
+const leeway = 0.05
 
 /** Looks what is due by now, and sets the alarm for what is not. */
 export const look = (session: Session.Session, link: Link.Link, now: number): void => {
