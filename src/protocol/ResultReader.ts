@@ -3,9 +3,9 @@
  * together by `ResultAssembler`.
  *
  * Chunks count from 0 without a hole, and all are of one result. One that came before is passed over if it is the same, and an error if it is
- * not. Of the last 1,024 chunks it is known how long they were, how they were encoded, and a digest of 32 bits of a thousand of their
- * characters: what is another chunk is noticed there, what was made to look the same is not. Of older ones nothing is known, and they are
- * passed over.
+ * not, as far as that can be told. Of the last 1,024 chunks it is known how long they were, how they were encoded, and a digest of 32 bits: of
+ * short ones of all their characters, of those beyond 1,024 of as many in 16 places from beginning to end. What differs in between alone, or
+ * was made to look the same, is passed over; so is what is older.
  *
  * @since 0.1.0
  */

@@ -91,6 +91,17 @@ describe("reading a streamed result", () => {
     assert.deepStrictEqual(read([], 0), [])
   })
 
+  it("knows a long chunk again by parts of it, the beginning and the end among them", () => {
+    const long = "x".repeat(200_000)
+    const repeated = (data: string) => read([chunk(0, long), chunk(1, "y"), chunk(0, data)])
+    assert.isArray(repeated(long))
+    for (const at of [0, 63, 199_936, 199_999]) {
+      const other = `${long.slice(0, at)}z${long.slice(at + 1)}`
+      assert.strictEqual(repeated(other), "chunk_seq: chunk 0 came twice, with different contents", `at ${at}`)
+    }
+    assert.isString(repeated("z".repeat(200_000)))
+  })
+
   it.each([
     ["another text", { data: "b" }],
     ["a longer one", { data: "aa" }],
